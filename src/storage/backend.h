@@ -1,0 +1,124 @@
+/* backend: etcd's buckets on the bolt engine, with its batching rule.
+ *
+ * Two sides, so that the node never waits for the disk:
+ *
+ *   node side    one thread, the node's. Reads and writes are immediate: writes go into the *active* batch in
+ * memory, reads look there, then in the batch being committed, then in a bolt read transaction on the last
+ * committed state. commit side  backend_commit() writes one sealed batch into bolt and syncs it. It may run
+ * on any one thread at a time (the server's backend thread; the simulator calls it when its disk says so).
+ *
+ *        put/delete            backend_seal             backend_commit          backend_committed
+ *     ───────────────▶ active ───────────────▶ in flight ───────────────▶ bolt ───────────────▶ new read view
+ *                        │                        │                        │
+ *     reads:             1                        2                        3
+ *
+ * consistent_index rule (its breach once lost writes under load): the index of the last applied
+ * entry travels in the same batch as the data it covers. backend_set_consistent() is called by the node when
+ * it has applied an entry; backend_seal() writes the two meta rows into the batch it hands out. So a crash
+ * rolls data and index back together.
+ *
+ * Row order: within `key`, rows only ever arrive with a revision above all earlier ones, and are deleted only
+ * by compaction; that is what makes looking up the overlay cheap (a sorted array). Other buckets are small.
+ */
+#ifndef STORAGE_BACKEND_H
+#define STORAGE_BACKEND_H
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+struct fs;
+struct bolt;
+
+/* In bytewise order of their names, the order that Hash walks them in. */
+enum backend_bucket {
+    BUCKET_ALARM,
+    BUCKET_AUTH,
+    BUCKET_AUTH_ROLES,
+    BUCKET_AUTH_USERS,
+    BUCKET_CLUSTER,
+    BUCKET_KEY,
+    BUCKET_LEASE,
+    BUCKET_MEMBERS,
+    BUCKET_MEMBERS_REMOVED,
+    BUCKET_META,
+    BUCKET_COUNT,
+};
+
+const char *backend_bucket_name(enum backend_bucket bucket);
+
+struct backend_options {
+    uint64_t initial_map_size; /* bytes of address space to reserve; 0: 10 GiB */
+    bool no_sync;              /* --unsafe-no-fsync */
+    const struct logger *logger;
+    uint64_t (*now)(
+        void *context); /* nanoseconds, for the commit histogram; NULL: durations are not measured */
+    void *now_context;
+};
+
+struct backend_metrics {
+    struct metric_histogram commit; /* etcd_disk_backend_commit_duration_seconds */
+};
+
+struct backend;
+struct backend_batch;
+
+/* Opens (creating when missing) the bolt file at `path`, creates missing buckets, takes its lock. */
+struct error *backend_open(struct fs *fs, const char *path, const struct backend_options *options,
+                           struct backend **backend) __attribute__((warn_unused_result));
+/* Node side, with no batch in flight. What is in the active batch is dropped: commit it first to keep it. */
+struct error *backend_close(struct backend *backend) __attribute__((warn_unused_result));
+
+/* ---- node side ---- */
+
+/* Keys and values are copied into the batch. `value` may be empty. In BUCKET_KEY the key must be above every
+ * key put before. */
+void backend_put(struct backend *backend, enum backend_bucket bucket, struct bytes key, struct bytes value);
+/* Deleting what is not there is fine. */
+void backend_delete(struct backend *backend, enum backend_bucket bucket, struct bytes key);
+/* False when absent. *value is borrowed until the next backend_put/delete/seal/committed. */
+struct error *backend_get(struct backend *backend, enum backend_bucket bucket, struct bytes key, bool *found,
+                          struct bytes *value) __attribute__((warn_unused_result));
+/* Rows with from <= key < to in order (`to` empty: to the end). visit returns false to stop early. The view
+ * is that of the call: visit must not write. Fails with ERROR_CORRUPT when bolt finds a damaged page. */
+typedef bool backend_visit(void *context, struct bytes key, struct bytes value);
+struct error *backend_scan(struct backend *backend, enum backend_bucket bucket, struct bytes from,
+                           struct bytes to, backend_visit *visit, void *context)
+    __attribute__((warn_unused_result));
+
+/* The last applied entry; 0 before the first. Read from meta at open. */
+uint64_t backend_consistent_index(const struct backend *backend);
+uint64_t backend_consistent_term(const struct backend *backend);
+void backend_set_consistent(struct backend *backend, uint64_t index, uint64_t term);
+
+/* Operations and bytes in the active batch; the node seals at --backend-batch-limit operations, at every
+ * --backend-batch-interval, and pauses applying when both batches together grow past its limit. */
+size_t backend_pending_operations(const struct backend *backend);
+size_t backend_pending_bytes(const struct backend *backend);
+bool backend_in_flight(const struct backend *backend);
+/* Hands out the active batch (with consistent_index, term) for committing and starts a new one; NULL when
+ * there is nothing to write. No batch may be in flight. */
+struct backend_batch *backend_seal(struct backend *backend);
+/* The batch is on disk: reads move to the new state. Frees it. */
+struct error *backend_committed(struct backend *backend, struct backend_batch *batch)
+    __attribute__((warn_unused_result));
+
+/* File size (high-water mark * page size) and the part in use, of the last committed state; what Status shows
+ * and what the quota is measured against. */
+uint64_t backend_size(const struct backend *backend);
+uint64_t backend_size_in_use(const struct backend *backend);
+uint64_t backend_open_read_transactions(const struct backend *backend);
+struct backend_metrics *backend_metrics(struct backend *backend);
+
+/* ---- commit side ---- */
+
+/* Writes the batch into bolt and syncs. An error is final: the caller stops the process (a failed fsync is
+ * never retried). */
+struct error *backend_commit(struct backend *backend, struct backend_batch *batch)
+    __attribute__((warn_unused_result));
+
+/* The engine below, for snapshots (bolt_write_to), checks and tools. */
+struct bolt *backend_bolt(struct backend *backend);
+
+#endif
