@@ -1,0 +1,275 @@
+/* node: one member's replicated state machine, deterministic and free of I/O.
+ *
+ * The node owns raft, the applied state (keys, leases, membership, alarms), the watches and the requests that
+ * wait. It is driven by inputs and answers by outputs; it never blocks, reads no clock, starts no thread. The
+ * same code runs in `etcd` between real disks and sockets, in the simulator, and in etcdtop's laboratory.
+ *
+ *   inputs   node_tick (time), node_submit / node_cancel (requests), node_watch_* (watch streams),
+ * node_message (peers), node_log_persisted, node_backend_committed, node_snapshot_saved (disks) outputs
+ * node_collect fills a struct node_ready: what to write to the log, to send, to commit, to answer
+ *
+ * The caller's loop, the same for server and simulator:
+ *
+ *     feed all inputs that have gathered; node_run(node); node_collect(node, &ready);
+ *     hand each output to whoever does it; feed its completion back as an input when it is done.
+ *
+ * Order the caller must keep: log writes in the order handed out (completions come back in that order); at
+ * most one backend batch is out at a time; replies may be delivered in any order.
+ *
+ * Threads: everything on the one thread that runs the node. Time: nanoseconds of a monotonic clock, `now`,
+ * given with each node_tick and held until the next; wall-clock milliseconds are only used to make request
+ * and lease ids unique.
+ *
+ * Life of a write:   submit ─▶ propose ─▶ log write ∥ peers ─▶ committed ─▶ applied to mvcc and the active
+ * batch ─▶ reply Life of a read:    submit ─▶ one ReadIndex round for all that wait ─▶ applied up to it ─▶
+ * served, in slices if large ─▶ reply
+ */
+#ifndef NODE_NODE_H
+#define NODE_NODE_H
+
+#include "api/errors.h"
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mailbox.h"
+#include "base/metrics.h"
+#include "raft/raft.h"
+
+struct arena;
+struct backend;
+struct backend_batch;
+struct node;
+
+/* ---- requests ---- */
+
+/* What a client can ask of the node; the request message is the RPC's own (etcdserverpb). */
+enum node_operation {
+    NODE_RANGE,
+    NODE_PUT,
+    NODE_DELETE_RANGE,
+    NODE_TXN,
+    NODE_COMPACT,
+    NODE_LEASE_GRANT,
+    NODE_LEASE_REVOKE,
+    NODE_LEASE_KEEP_ALIVE, /* one message of the stream */
+    NODE_LEASE_TIME_TO_LIVE,
+    NODE_LEASE_LEASES,
+    NODE_MEMBER_LIST,
+    NODE_ALARM,
+    NODE_STATUS,
+    NODE_HASH,
+    NODE_HASH_KV,
+    NODE_OPERATION_COUNT,
+};
+
+/* One request. Allocated by the edge; the node borrows it from node_submit until it comes back, exactly once,
+ * among node_ready.replies, with `error`/`response` filled. Until then `message`, `raw` and the memory under
+ * them must not change. */
+struct node_request {
+    struct mail
+        mail; /* the edge's to use while the node does not have the request; the node links replies with it */
+
+    enum node_operation operation;
+    const void *message; /* the decoded protobuf-c message */
+    struct bytes raw;    /* the same, encoded as received: wrapped into the log entry without re-encoding */
+    bool internal;       /* by the server itself (health checks): as root */
+
+    enum api_error error; /* API_OK: response is valid */
+    const char
+        *error_text;     /* for errors outside the table (API_ERROR_OTHER); static or in the edge's arena */
+    struct buf response; /* the encoded response message; the edge frees it */
+
+    /* For slow-request warnings and statistics. */
+    int64_t submitted_at;    /* nanoseconds, set by node_submit */
+    uint64_t response_count; /* keys in a range answer */
+
+    /* The node's own, while it has the request. */
+    uint64_t id; /* InternalRaftRequest.header.ID of the proposal, 0 before */
+    void *state; /* e.g. a range that is being served in slices */
+    bool canceled;
+    TAILQ_ENTRY(node_request) link;
+};
+
+/* ---- watch streams ---- */
+
+struct node_watch_stream;
+
+/* One WatchResponse, ready to be framed: the concatenation of `parts`. Parts are shared among streams by
+ * reference. */
+struct node_watch_message {
+    struct mail mail; /* links node_ready.watch_messages; then the edge's */
+    void *owner;      /* the stream's owner as given at open */
+    size_t size;      /* bytes in all parts */
+    size_t part_count;
+    struct blob *parts[]; /* each one reference, the edge's to drop; free the struct with free() */
+};
+
+/* ---- set-up ---- */
+
+struct node_limits {
+    uint64_t max_request_bytes; /* 1.5 MiB: larger proposals are refused */
+    uint64_t max_txn_operations;
+    uint64_t quota_bytes;          /* backend quota; 0 means none */
+    uint64_t log_memory_bytes;     /* the in-memory log is compacted when it holds more and nobody needs it */
+    uint64_t backend_memory_bytes; /* applying pauses while the uncommitted batches hold more */
+    uint64_t compaction_rows;      /* rows looked at per slice */
+    int64_t compaction_pause;      /* nanoseconds between slices */
+    uint64_t range_slice;          /* keys served per slice of a large range */
+    uint64_t watch_window_bytes;   /* bytes a watch stream may have undelivered before it is no longer fed */
+};
+
+/* The defaults of etcd 3.6 where it has them. */
+struct node_limits node_limits_default(void);
+
+struct node_config {
+    uint64_t member_id;
+    uint64_t cluster_id;
+    int64_t tick; /* nanoseconds per raft tick (--heartbeat-interval) */
+    unsigned election_ticks;
+    bool pre_vote;
+    uint64_t snapshot_count;         /* entries applied between snapshots on disk */
+    uint64_t catch_up_entries;       /* entries kept in memory behind a snapshot for slow followers */
+    int64_t backend_batch_interval;  /* nanoseconds */
+    uint64_t backend_batch_limit;    /* operations */
+    int64_t watch_progress_interval; /* nanoseconds */
+    struct node_limits limits;
+    const char *name; /* published as the member's attributes */
+    const char *const *client_urls;
+    size_t client_url_count;
+    const char *version; /* "3.6.14" */
+    uint64_t seed;
+    const struct logger *logger;
+};
+
+/* What was found on disk; node_new takes its contents. */
+struct node_recovery {
+    struct backend *backend; /* open; the node uses its node side, the caller keeps ownership */
+    struct raft_memory_storage
+        *log; /* snapshot, hard state and entries as read from the WAL; ownership moves */
+    struct raft_snapshot_metadata snapshot; /* the newest on disk; index 0: none */
+};
+
+/* Builds the state from the backend (index, leases, members) and raft from the log. Entries at or below the
+ * backend's consistent index are not applied again. Fails when log and backend contradict each other, naming
+ * both indexes. */
+struct error *node_new(const struct node_config *config, struct node_recovery *recovery, int64_t now,
+                       uint64_t wall_ms, struct node **node) __attribute__((warn_unused_result));
+/* Every request must have come back (node_stop, then collect). Frees what node_new took; not the backend. */
+void node_free(struct node *node);
+
+/* ---- inputs ---- */
+
+/* Time has passed; `now` never decreases. At most one raft tick happens per call however late it comes, so
+ * that a paused process does not believe that it heard nobody for many ticks. */
+void node_tick(struct node *node, int64_t now, uint64_t wall_ms);
+void node_submit(struct node *node, struct node_request *request);
+/* The client gave up: the request comes back soon (API_ERROR_CANCELED); a proposal already made may still be
+ * applied. */
+void node_cancel(struct node *node, struct node_request *request);
+
+struct node_watch_stream *node_watch_open(struct node *node, void *owner);
+/* One WatchRequest of the stream, decoded (etcdserverpb WatchRequest); borrowed for the call. */
+void node_watch_request(struct node *node, struct node_watch_stream *stream, const void *watch_request);
+/* `bytes` of earlier messages have left for the client: the stream may be fed again. */
+void node_watch_delivered(struct node *node, struct node_watch_stream *stream, size_t bytes);
+/* The stream is gone; no message for its owner is collected after this. */
+void node_watch_close(struct node *node, struct node_watch_stream *stream);
+
+/* A message from a peer; borrowed. Malformed or misplaced ones return an error and change nothing. */
+struct error *node_message(struct node *node, const struct raft_message *message)
+    __attribute__((warn_unused_result));
+
+/* The oldest log write handed out is durable. */
+void node_log_persisted(struct node *node, struct node_log_write *write);
+/* The batch is committed (backend_commit returned); gives it back to the backend. */
+struct error *node_backend_committed(struct node *node, struct backend_batch *batch)
+    __attribute__((warn_unused_result));
+/* The snapshot handed out (file and WAL record) is durable. */
+void node_snapshot_saved(struct node *node, uint64_t index);
+
+/* No new requests: everything waiting is answered with API_ERROR_STOPPED. */
+void node_stop(struct node *node);
+
+/* Does the work that is due: raft's ready, applying, one slice each of large ranges, compaction, watch
+ * catch-up. */
+struct error *node_run(struct node *node) __attribute__((warn_unused_result));
+
+/* ---- outputs ---- */
+
+/* One write to the log: entries and hard state, to be made durable in order, then fed back to
+ * node_log_persisted, which frees it. With `must_sync` false durability may wait for the next one. */
+struct node_log_write {
+    struct mail mail;                  /* links node_ready.log_writes, oldest first; then the edge's */
+    struct raft_hard_state hard_state; /* all zero: unchanged */
+    struct raft_entry *entries;        /* each with a reference on its data */
+    size_t entry_count;
+    bool must_sync;
+    /* Not NULL: before anything else save this snapshot's .snap file, then its WAL record, then release older
+     * files, then also call node_snapshot_saved. `data` is what members of 3.4 to 3.6 want to find in the
+     * file. */
+    struct raft_snapshot *snapshot;
+    void *state; /* the node's own */
+};
+
+struct node_peer_message {
+    struct mail mail;
+    struct raft_message message; /* owned: raft_message_deinit, free */
+};
+
+struct node_ready {
+    struct mail *replies;        /* struct node_request, by .mail */
+    struct mail *watch_messages; /* struct node_watch_message */
+    struct mail *log_writes;     /* struct node_log_write */
+    struct mail *peer_messages;  /* struct node_peer_message */
+    struct backend_batch *batch; /* commit it, then node_backend_committed; or NULL */
+    bool more;                   /* slices are left: call node_run again soon, after taking inputs */
+    int64_t wake_at;             /* call node_tick and node_run by then even without input */
+    bool published; /* client requests can be served: the member is known to the cluster under its name */
+    bool removed;   /* the member was removed from the cluster: stop for good */
+};
+
+void node_collect(struct node *node, struct node_ready *ready);
+
+/* ---- looking at it (status RPC, metrics, laboratory, tests) ---- */
+
+struct node_status {
+    uint64_t leader;
+    uint64_t term;
+    uint64_t committed;
+    uint64_t applied;
+    bool is_learner;
+    uint64_t backend_size;
+    uint64_t backend_size_in_use;
+    int64_t revision;
+    int64_t compact_revision;
+    uint64_t keys;
+    uint64_t watchers;
+    uint64_t slow_watchers;
+    uint64_t watch_streams;
+    uint64_t leases;
+    uint64_t proposals_pending;
+    bool alarm_nospace;
+    bool alarm_corrupt;
+};
+void node_status(const struct node *node, struct node_status *status);
+
+/* Bumped by the node, read by any thread. */
+struct node_metrics {
+    metric_counter puts, deletes, ranges, txns;
+    metric_counter proposals_failed, leader_changes, slow_applies, read_indexes_failed, slow_read_indexes;
+    metric_counter leases_granted, leases_revoked, leases_renewed, leases_expired;
+    metric_counter events;
+    metric_gauge has_leader, is_leader, is_learner, proposals_committed, proposals_applied, proposals_pending;
+    metric_gauge leader, term, keys, watchers, slow_watchers, watch_streams, pending_events, revision,
+        compact_revision;
+    metric_gauge put_bytes, db_compaction_last, db_size, db_size_in_use, open_read_transactions, leases;
+    metric_gauge alarm_nospace, alarm_corrupt, published;
+    metric_counter compacted_keys;
+    struct metric_histogram apply[NODE_OPERATION_COUNT];
+};
+struct node_metrics *node_metrics(struct node *node);
+
+/* The mvcc store, for tests and checkers only. */
+struct mvcc_store *node_store(struct node *node);
+
+#endif
