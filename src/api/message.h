@@ -1,0 +1,57 @@
+/* message: protobuf messages between bytes and structs.
+ *
+ * protobuf-c decodes recursively without a limit (a 34 kB TxnRequest of nested transactions overflows the
+ * stack) and stores strings as C strings, so that whatever follows a zero byte is silently cut: "root\0x"
+ * would become "root". So everything that comes from outside goes through message_unpack, which first walks
+ * the bytes along the message's descriptor and refuses what protobuf-c must not see. Unknown fields are
+ * dropped, as nothing in etcd passes them on.
+ *
+ * Thread safe; an arena belongs to one thread at a time.
+ */
+#ifndef API_MESSAGE_H
+#define API_MESSAGE_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <protobuf-c/protobuf-c.h>
+
+/* Messages inside messages. etcd itself refuses transactions deeper than 128 operations allow; Go's limit is
+ * 10000. */
+enum { MESSAGE_DEPTH_MAX = 100 };
+
+/* Decodes `bytes` into a message whose memory comes from `arena` (never free it singly). NULL when malformed;
+ * then *error (may be NULL) is what Go's protobuf would say: "proto: cannot parse invalid wire-format data",
+ * which gRPC servers put behind "grpc: error unmarshalling request: " (code Internal). */
+ProtobufCMessage *message_unpack(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes,
+                                 struct arena *arena, struct error **error)
+    __attribute__((warn_unused_result));
+/* The check alone: NULL when `bytes` may be given to protobuf-c. */
+struct error *message_check(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes)
+    __attribute__((warn_unused_result));
+
+/* Appends the encoding. Deterministic: fields in the order of their numbers, zero values left out. */
+void message_pack(struct buf *out, const ProtobufCMessage *message);
+
+/* A message with all fields at their defaults, in `arena`. */
+ProtobufCMessage *message_new(const ProtobufCMessageDescriptor *descriptor, struct arena *arena)
+    __attribute__((returns_nonnull));
+/* A deep copy in `arena`. */
+ProtobufCMessage *message_copy(const ProtobufCMessage *message, struct arena *arena)
+    __attribute__((returns_nonnull));
+
+/* protobuf-c's allocator over an arena, for its own functions. */
+ProtobufCAllocator message_allocator(struct arena *arena);
+
+/* bytes <-> protobuf-c's binary data; both borrow. */
+static inline struct bytes message_bytes(ProtobufCBinaryData data)
+{
+    return (struct bytes){data.data, data.len};
+}
+static inline ProtobufCBinaryData message_binary(struct bytes bytes)
+{
+    return (ProtobufCBinaryData){.len = bytes.size, .data = (uint8_t *)(uintptr_t)bytes.data};
+}
+
+#endif
