@@ -1,7 +1,8 @@
 /* arena: short-lived memory that is freed at once.
  *
- * Everything a request needs while it is decoded, checked and answered comes from one arena and goes with it. Nothing is
- * freed singly. Not thread safe; an arena may be handed from one thread to another with the request it belongs to.
+ * Everything a request needs while it is decoded, checked and answered comes from one arena and goes with it.
+ * Nothing is freed singly. Not thread safe; an arena may be handed from one thread to another with the
+ * request it belongs to.
  */
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
@@ -20,8 +21,10 @@ void *arena_alloc(struct arena *arena, size_t size) __attribute__((returns_nonnu
 void *arena_zalloc(struct arena *arena, size_t size) __attribute__((returns_nonnull, warn_unused_result));
 struct bytes arena_copy(struct arena *arena, struct bytes bytes);
 /* A zero-terminated copy. */
-char *arena_string(struct arena *arena, struct bytes bytes) __attribute__((returns_nonnull, warn_unused_result));
-char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3), returns_nonnull));
+char *arena_string(struct arena *arena, struct bytes bytes)
+    __attribute__((returns_nonnull, warn_unused_result));
+char *arena_printf(struct arena *arena, const char *format, ...)
+    __attribute__((format(printf, 2, 3), nonnull(2), returns_nonnull));
 /* Bytes taken from the system, for limits and statistics. */
 size_t arena_footprint(const struct arena *arena);
 

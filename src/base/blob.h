@@ -1,8 +1,8 @@
 /* blob: immutable bytes with a reference count.
  *
- * The unit that is fanned out without copying: an entry's data shared by the log, the applier and the peers; an encoded
- * watch event shared by all its watchers. The count is atomic, so references may be dropped on any thread; the bytes do
- * not change once a second reference exists.
+ * The unit that is fanned out without copying: an entry's data shared by the log, the applier and the peers;
+ * an encoded watch event shared by all its watchers. The count is atomic, so references may be dropped on any
+ * thread; the bytes do not change once a second reference exists.
  */
 #ifndef BASE_BLOB_H
 #define BASE_BLOB_H

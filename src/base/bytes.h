@@ -1,7 +1,7 @@
 /* bytes: a borrowed run of bytes.
  *
- * A `struct bytes` never owns what it points to; whoever hands one out says how long it lives. Keys, values and
- * messages travel as bytes, never as C strings: they may hold any byte, zero included.
+ * A `struct bytes` never owns what it points to; whoever hands one out says how long it lives. Keys, values
+ * and messages travel as bytes, never as C strings: they may hold any byte, zero included.
  */
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H
@@ -48,7 +48,8 @@ static inline bool bytes_equal(struct bytes a, struct bytes b)
 
 static inline bool bytes_starts_with(struct bytes whole, struct bytes prefix)
 {
-    return whole.size >= prefix.size && (prefix.size == 0 || memcmp(whole.data, prefix.data, prefix.size) == 0);
+    return whole.size >= prefix.size &&
+           (prefix.size == 0 || memcmp(whole.data, prefix.data, prefix.size) == 0);
 }
 
 /* Big-endian and little-endian integers at any alignment. */

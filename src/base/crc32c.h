@@ -1,6 +1,7 @@
 /* crc32c: the Castagnoli checksum of WAL records, .snap files and HashKV (spec/storage.md, conventions).
  *
- * crc32c(0, "") is 0 and crc32c(crc32c(0, a), b) is crc32c(0, ab). Uses the processor's instruction where it has one.
+ * crc32c(0, "") is 0 and crc32c(crc32c(0, a), b) is crc32c(0, ab). Uses the processor's instruction where it
+ * has one.
  */
 #ifndef BASE_CRC32C_H
 #define BASE_CRC32C_H

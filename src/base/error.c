@@ -34,13 +34,19 @@ struct error *error_new(enum error_kind kind, const char *format, ...)
 static enum error_kind kind_of(int system)
 {
     switch (system) {
-    case ENOENT: return ERROR_NOT_FOUND;
-    case EEXIST: return ERROR_EXISTS;
+    case ENOENT:
+        return ERROR_NOT_FOUND;
+    case EEXIST:
+        return ERROR_EXISTS;
     case ENOSPC:
-    case EDQUOT: return ERROR_NO_SPACE;
-    case EWOULDBLOCK: return ERROR_LOCKED;
-    case ETIMEDOUT: return ERROR_TIMEOUT;
-    default: return ERROR_IO;
+    case EDQUOT:
+        return ERROR_NO_SPACE;
+    case EWOULDBLOCK:
+        return ERROR_LOCKED;
+    case ETIMEDOUT:
+        return ERROR_TIMEOUT;
+    default:
+        return ERROR_IO;
     }
 }
 

@@ -1,8 +1,9 @@
 /* error: failures as values.
  *
- * A function that can fail returns `struct error *`: NULL is success, anything else is owned by the caller, who handles
- * it, or adds context with error_wrap() and passes it on, or frees it. The text says what was wrong and where; the outer
- * layers put theirs in front ("open wal: read segment 3: ..."). Nothing in the libraries prints.
+ * A function that can fail returns `struct error *`: NULL is success, anything else is owned by the caller,
+ * who handles it, or adds context with error_wrap() and passes it on, or frees it. The text says what was
+ * wrong and where; the outer layers put theirs in front ("open wal: read segment 3: ..."). Nothing in the
+ * libraries prints.
  */
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
@@ -51,10 +52,10 @@ static inline bool error_is(const struct error *error, enum error_kind kind)
 }
 
 /* Return early with the error of `call`, unchanged. */
-#define TRY(call)                                                                                                       \
-    do {                                                                                                                \
-        struct error *try_error_ = (call);                                                                              \
-        if (try_error_ != NULL) return try_error_;                                                                      \
+#define TRY(call)                                                                                            \
+    do {                                                                                                     \
+        struct error *try_error_ = (call);                                                                   \
+        if (try_error_ != NULL) return try_error_;                                                           \
     } while (0)
 
 #endif

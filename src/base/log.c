@@ -2,8 +2,8 @@
 
 const struct logger log_discard = {.level = LOG_NONE};
 
-void log_emit(const struct logger *logger, enum log_level level, const char *file, int line, const char *message,
-              const struct log_field *fields, size_t field_count)
+void log_emit(const struct logger *logger, enum log_level level, const char *file, int line,
+              const char *message, const struct log_field *fields, size_t field_count)
 {
     if (level < logger->level || logger->emit == NULL) return;
     struct log_record record = {

@@ -1,8 +1,9 @@
 /* log: structured records, as etcd's zap logger makes them.
  *
- * Library code names what happened and hands over typed fields; it never formats a line, reads the clock or writes. A
- * `struct logger` is the way out: the server's writes JSON lines to its outputs, the simulator's keeps records in memory,
- * tests pass &log_discard. Field values are borrowed for the duration of the call only.
+ * Library code names what happened and hands over typed fields; it never formats a line, reads the clock or
+ * writes. A `struct logger` is the way out: the server's writes JSON lines to its outputs, the simulator's
+ * keeps records in memory, tests pass &log_discard. Field values are borrowed for the duration of the call
+ * only.
  *
  *     log_info(logger, "added member", LOG_HEX("local-member-id", id), LOG_STRING("name", name));
  */
@@ -21,11 +22,11 @@ enum log_level {
 };
 
 enum log_field_kind {
-    LOG_FIELD_STRING,   /* text, UTF-8 */
-    LOG_FIELD_BYTES,    /* any bytes; the writer escapes what is not text */
+    LOG_FIELD_STRING, /* text, UTF-8 */
+    LOG_FIELD_BYTES,  /* any bytes; the writer escapes what is not text */
     LOG_FIELD_INT,
     LOG_FIELD_UINT,
-    LOG_FIELD_HEX,      /* uint as lower-case hex text, unpadded: ids */
+    LOG_FIELD_HEX, /* uint as lower-case hex text, unpadded: ids */
     LOG_FIELD_BOOL,
     LOG_FIELD_DOUBLE,
     LOG_FIELD_DURATION, /* nanoseconds, shown as Go does: "2.718959ms" */
@@ -70,8 +71,8 @@ struct logger {
 /* Drops everything. */
 extern const struct logger log_discard;
 
-void log_emit(const struct logger *logger, enum log_level level, const char *file, int line, const char *message,
-              const struct log_field *fields, size_t field_count);
+void log_emit(const struct logger *logger, enum log_level level, const char *file, int line,
+              const char *message, const struct log_field *fields, size_t field_count);
 
 static inline bool log_wants(const struct logger *logger, enum log_level level)
 {
@@ -81,30 +82,35 @@ static inline bool log_wants(const struct logger *logger, enum log_level level)
 const char *log_level_name(enum log_level level);
 
 #define LOG_STRING(k, v) ((struct log_field){.key = (k), .kind = LOG_FIELD_STRING, .string = (v)})
-#define LOG_BYTES(k, v) ((struct log_field){.key = (k), .kind = LOG_FIELD_BYTES, .bytes = (v)})
-#define LOG_INT(k, v) ((struct log_field){.key = (k), .kind = LOG_FIELD_INT, .integer = (int64_t)(v)})
-#define LOG_UINT(k, v) ((struct log_field){.key = (k), .kind = LOG_FIELD_UINT, .unsigned_integer = (uint64_t)(v)})
-#define LOG_HEX(k, v) ((struct log_field){.key = (k), .kind = LOG_FIELD_HEX, .unsigned_integer = (uint64_t)(v)})
-#define LOG_BOOL(k, v) ((struct log_field){.key = (k), .kind = LOG_FIELD_BOOL, .boolean = (v)})
+#define LOG_BYTES(k, v)  ((struct log_field){.key = (k), .kind = LOG_FIELD_BYTES, .bytes = (v)})
+#define LOG_INT(k, v)    ((struct log_field){.key = (k), .kind = LOG_FIELD_INT, .integer = (int64_t)(v)})
+#define LOG_UINT(k, v)                                                                                       \
+    ((struct log_field){.key = (k), .kind = LOG_FIELD_UINT, .unsigned_integer = (uint64_t)(v)})
+#define LOG_HEX(k, v)                                                                                        \
+    ((struct log_field){.key = (k), .kind = LOG_FIELD_HEX, .unsigned_integer = (uint64_t)(v)})
+#define LOG_BOOL(k, v)   ((struct log_field){.key = (k), .kind = LOG_FIELD_BOOL, .boolean = (v)})
 #define LOG_DOUBLE(k, v) ((struct log_field){.key = (k), .kind = LOG_FIELD_DOUBLE, .real = (v)})
-#define LOG_DURATION(k, ns) ((struct log_field){.key = (k), .kind = LOG_FIELD_DURATION, .integer = (int64_t)(ns)})
-#define LOG_SIZE(k, v) ((struct log_field){.key = (k), .kind = LOG_FIELD_SIZE, .unsigned_integer = (uint64_t)(v)})
+#define LOG_DURATION(k, ns)                                                                                  \
+    ((struct log_field){.key = (k), .kind = LOG_FIELD_DURATION, .integer = (int64_t)(ns)})
+#define LOG_SIZE(k, v)                                                                                       \
+    ((struct log_field){.key = (k), .kind = LOG_FIELD_SIZE, .unsigned_integer = (uint64_t)(v)})
 #define LOG_JSON(k, v) ((struct log_field){.key = (k), .kind = LOG_FIELD_JSON, .string = (v)})
-#define LOG_STRINGS(k, v, n) ((struct log_field){.key = (k), .kind = LOG_FIELD_STRINGS, .strings = (v), .count = (n)})
+#define LOG_STRINGS(k, v, n)                                                                                 \
+    ((struct log_field){.key = (k), .kind = LOG_FIELD_STRINGS, .strings = (v), .count = (n)})
 
-#define LOG_AT(logger, log_level_, message, ...)                                                                      \
-    do {                                                                                                                \
-        const struct logger *log_to_ = (logger);                                                                        \
-        if (log_wants(log_to_, log_level_)) {                                                                           \
-            const struct log_field log_fields_[] = {__VA_ARGS__ __VA_OPT__(, ){.kind = LOG_FIELD_ABSENT}};              \
-            log_emit(log_to_, log_level_, __FILE__, __LINE__, message, log_fields_,                                     \
-                     sizeof(log_fields_) / sizeof(log_fields_[0]) - 1);                                                 \
-        }                                                                                                               \
+#define LOG_AT(logger_, log_level_, message, ...)                                                            \
+    do {                                                                                                     \
+        const struct logger *log_to_ = (logger_);                                                            \
+        if (log_wants(log_to_, log_level_)) {                                                                \
+            const struct log_field log_fields_[] = {__VA_ARGS__ __VA_OPT__(, ){.kind = LOG_FIELD_ABSENT}};   \
+            log_emit(log_to_, log_level_, __FILE__, __LINE__, message, log_fields_,                          \
+                     sizeof(log_fields_) / sizeof(log_fields_[0]) - 1);                                      \
+        }                                                                                                    \
     } while (0)
 
-#define log_debug(logger, ...) LOG_AT(logger, LOG_DEBUG, __VA_ARGS__)
-#define log_info(logger, ...) LOG_AT(logger, LOG_INFO, __VA_ARGS__)
-#define log_warn(logger, ...) LOG_AT(logger, LOG_WARN, __VA_ARGS__)
-#define log_error(logger, ...) LOG_AT(logger, LOG_ERROR, __VA_ARGS__)
+#define log_debug(logger_, ...) LOG_AT(logger_, LOG_DEBUG, __VA_ARGS__)
+#define log_info(logger_, ...)  LOG_AT(logger_, LOG_INFO, __VA_ARGS__)
+#define log_warn(logger_, ...)  LOG_AT(logger_, LOG_WARN, __VA_ARGS__)
+#define log_error(logger_, ...) LOG_AT(logger_, LOG_ERROR, __VA_ARGS__)
 
 #endif

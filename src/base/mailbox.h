@@ -1,11 +1,11 @@
 /* mailbox: many threads put messages in, one thread takes all of them out at once.
  *
- * A lock-free stack that the owner takes whole and turns round, so a batch costs one atomic exchange and keeps each
- * sender's order. A put into an empty mailbox says so: only then the owner needs a wake-up, one per batch. Messages are
- * intrusive: embed a struct mail.
+ * A lock-free stack that the owner takes whole and turns round, so a batch costs one atomic exchange and
+ * keeps each sender's order. A put into an empty mailbox says so: only then the owner needs a wake-up, one
+ * per batch. Messages are intrusive: embed a struct mail.
  *
- * The number of messages waiting is counted so that senders can push back (mailbox_waiting); the mailbox itself never
- * refuses, because a reply to something already accepted must always get through.
+ * The number of messages waiting is counted so that senders can push back (mailbox_waiting); the mailbox
+ * itself never refuses, because a reply to something already accepted must always get through.
  */
 #ifndef BASE_MAILBOX_H
 #define BASE_MAILBOX_H

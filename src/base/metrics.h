@@ -1,7 +1,8 @@
 /* metrics: counters, gauges and histograms that any thread may bump and one may read.
  *
- * A module embeds its metrics in a struct of its own (struct wal_metrics, ...) and bumps them; names, labels and the text
- * format are the server's (server/metrics.c). Relaxed atomics: a scrape may see one number a little earlier than another.
+ * A module embeds its metrics in a struct of its own (struct wal_metrics, ...) and bumps them; names, labels
+ * and the text format are the server's (server/metrics.c). Relaxed atomics: a scrape may see one number a
+ * little earlier than another.
  */
 #ifndef BASE_METRICS_H
 #define BASE_METRICS_H
@@ -29,17 +30,21 @@ static inline int64_t metric_gauge_read(metric_gauge *gauge)
     return atomic_load_explicit(gauge, memory_order_relaxed);
 }
 
-/* Exponential buckets as Prometheus' ExponentialBuckets(first, 2, count), in units of 1e-9 (nanoseconds for seconds). */
+/* Exponential buckets as Prometheus' ExponentialBuckets(first, 2, count), in units of 1e-9 (nanoseconds for
+ * seconds). */
 enum { METRIC_BUCKETS_MAX = 24 };
 
 struct metric_histogram {
-    uint64_t first;  /* upper bound of bucket 0, in nanoseconds; bucket i has first << i */
-    unsigned count;  /* buckets without +Inf, at most METRIC_BUCKETS_MAX */
+    uint64_t first; /* upper bound of bucket 0, in nanoseconds; bucket i has first << i */
+    unsigned count; /* buckets without +Inf, at most METRIC_BUCKETS_MAX */
     _Atomic uint64_t buckets[METRIC_BUCKETS_MAX + 1]; /* not cumulative; the last used one is +Inf */
     _Atomic uint64_t sum;                             /* nanoseconds */
 };
 
-#define METRIC_HISTOGRAM(first_nanoseconds, bucket_count) {.first = (first_nanoseconds), .count = (bucket_count)}
+#define METRIC_HISTOGRAM(first_nanoseconds, bucket_count)                                                    \
+    {                                                                                                        \
+        .first = (first_nanoseconds), .count = (bucket_count)                                                \
+    }
 
 static inline void metric_observe(struct metric_histogram *histogram, uint64_t nanoseconds)
 {

@@ -1,7 +1,7 @@
 /* rng: the random numbers of the deterministic core.
  *
- * Seeded once, so that a run can be replayed. Not for secrets (use OpenSSL's RAND_bytes at the edge for those).
- * xoshiro256** by Blackman and Vigna, seeded through splitmix64.
+ * Seeded once, so that a run can be replayed. Not for secrets (use OpenSSL's RAND_bytes at the edge for
+ * those). xoshiro256** by Blackman and Vigna, seeded through splitmix64.
  */
 #ifndef BASE_RNG_H
 #define BASE_RNG_H

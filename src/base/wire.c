@@ -85,14 +85,19 @@ bool wire_next(struct wire_reader *reader, struct wire_field *field)
     bool ok = tag >> 3 != 0 && tag >> 3 < (1u << 29);
     if (ok) {
         switch (field->type) {
-        case WIRE_VARINT: ok = wire_next_varint(reader, &field->value); break;
-        case WIRE_LENGTH: ok = wire_next_varint(reader, &length) && take(reader, length, &field->bytes); break;
+        case WIRE_VARINT:
+            ok = wire_next_varint(reader, &field->value);
+            break;
+        case WIRE_LENGTH:
+            ok = wire_next_varint(reader, &length) && take(reader, length, &field->bytes);
+            break;
         case WIRE_FIXED64:
         case WIRE_FIXED32:
             ok = take(reader, field->type == WIRE_FIXED64 ? 8 : 4, &field->bytes);
             field->value = ok ? little_endian(field->bytes) : 0;
             break;
-        default: ok = false; /* groups are not part of these protocols */
+        default:
+            ok = false; /* groups are not part of these protocols */
         }
     }
     if (!ok) reader->failed = true;

@@ -1,8 +1,9 @@
 /* wire: the protobuf wire format by hand.
  *
- * protobuf-c encodes and decodes messages; this is for the places where bytes that are already encoded are spliced into a
- * larger message without being decoded (a stored KeyValue into a RangeResponse, a client's PutRequest into the
- * InternalRaftRequest), and for the hot fixed messages of the log (Entry, HardState). Format: protobuf's encoding guide.
+ * protobuf-c encodes and decodes messages; this is for the places where bytes that are already encoded are
+ * spliced into a larger message without being decoded (a stored KeyValue into a RangeResponse, a client's
+ * PutRequest into the InternalRaftRequest), and for the hot fixed messages of the log (Entry, HardState).
+ * Format: protobuf's encoding guide.
  *
  * Readers never read past their input and report malformed bytes by `reader.failed`.
  */
@@ -41,8 +42,8 @@ static inline void wire_tag(struct buf *out, uint32_t field, enum wire_type type
 {
     wire_varint(out, (uint64_t)field << 3 | (uint64_t)type);
 }
-/* A varint field; proto3's rule (leave out zeros) is the caller's to follow: see the _nonzero form. Negative int64 go as
- * their 64-bit two's complement. */
+/* A varint field; proto3's rule (leave out zeros) is the caller's to follow: see the _nonzero form. Negative
+ * int64 go as their 64-bit two's complement. */
 void wire_uint_field(struct buf *out, uint32_t field, uint64_t value);
 static inline void wire_uint_field_nonzero(struct buf *out, uint32_t field, uint64_t value)
 {
@@ -62,7 +63,8 @@ static inline size_t wire_uint_field_size(uint32_t field, uint64_t value)
 {
     return wire_varint_size((uint64_t)field << 3) + wire_varint_size(value);
 }
-/* A length-delimited field whose content is written between begin and end: begin returns a mark, end fixes the length. */
+/* A length-delimited field whose content is written between begin and end: begin returns a mark, end fixes
+ * the length. */
 size_t wire_message_begin(struct buf *out, uint32_t field);
 void wire_message_end(struct buf *out, size_t mark);
 
