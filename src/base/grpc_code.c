@@ -6,7 +6,7 @@
 static const struct {
     const char *name;
     int http_status;
-} codes[GRPC_CODE_COUNT] = {
+} codes[GRPC_CODES] = {
     [GRPC_OK] = {"OK", 200},
     [GRPC_CANCELED] = {"Canceled", 499},
     [GRPC_UNKNOWN] = {"Unknown", 500},
@@ -28,10 +28,10 @@ static const struct {
 
 const char *grpc_code_name(enum grpc_code code)
 {
-    return (unsigned)code < GRPC_CODE_COUNT ? codes[code].name : NULL;
+    return (unsigned)code < GRPC_CODES ? codes[code].name : NULL;
 }
 
 int grpc_code_http_status(enum grpc_code code)
 {
-    return (unsigned)code < GRPC_CODE_COUNT ? codes[code].http_status : 500;
+    return (unsigned)code < GRPC_CODES ? codes[code].http_status : 500;
 }

@@ -24,9 +24,8 @@ enum grpc_code {
     GRPC_UNAVAILABLE = 14,
     GRPC_DATA_LOSS = 15,
     GRPC_UNAUTHENTICATED = 16,
+    GRPC_CODES, /* how many there are */
 };
-
-enum { GRPC_CODE_COUNT = 17 };
 
 /* "DeadlineExceeded" ...; NULL for a number that is no code (Go prints those as "Code(99)"). */
 const char *grpc_code_name(enum grpc_code code);

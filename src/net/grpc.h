@@ -1,4 +1,5 @@
-/* grpc: what both halves of gRPC share: status codes, metadata, message parts and small text formats.
+/* grpc: what both halves of gRPC share (status codes: base/grpc_code.h): metadata, message parts and small
+ * text formats.
  *
  * Protocol: "gRPC over HTTP2" (PROTOCOL-HTTP2.md of the gRPC project).
  */
@@ -8,30 +9,7 @@
 #include "base/arena.h"
 #include "base/blob.h"
 #include "base/buf.h"
-
-enum grpc_code {
-    GRPC_OK = 0,
-    GRPC_CANCELED = 1,
-    GRPC_UNKNOWN = 2,
-    GRPC_INVALID_ARGUMENT = 3,
-    GRPC_DEADLINE_EXCEEDED = 4,
-    GRPC_NOT_FOUND = 5,
-    GRPC_ALREADY_EXISTS = 6,
-    GRPC_PERMISSION_DENIED = 7,
-    GRPC_RESOURCE_EXHAUSTED = 8,
-    GRPC_FAILED_PRECONDITION = 9,
-    GRPC_ABORTED = 10,
-    GRPC_OUT_OF_RANGE = 11,
-    GRPC_UNIMPLEMENTED = 12,
-    GRPC_INTERNAL = 13,
-    GRPC_UNAVAILABLE = 14,
-    GRPC_DATA_LOSS = 15,
-    GRPC_UNAUTHENTICATED = 16,
-    GRPC_CODES,
-};
-
-/* "OK", "Canceled", ... as grpc-go prints them; "Code(N)" is not covered: NULL for other numbers. */
-const char *grpc_code_name(enum grpc_code code);
+#include "base/grpc_code.h"
 
 /* Keys are lower case. The values of keys ending in "-bin" are the decoded bytes on both sides. */
 struct grpc_metadata {
