@@ -27,24 +27,24 @@ enum json_dialect {
 
 /* Appends the message as one JSON object. */
 void json_write(struct buf *out, const ProtobufCMessage *message, enum json_dialect dialect);
-/* One member's value of `message` alone (the value of field `name`, "0"/"null"/"[]"-less zero included), for
- * printers that put their own object around: appends e.g. `{"cluster_id":1}`. The field must exist. */
-void json_write_field(struct buf *out, const ProtobufCMessage *message, const char *name,
-                      enum json_dialect dialect);
+
+/* Appends the members of that object without its braces ("" when all are zero), for printers that put members
+ * of their own beside them. Returns whether something was written. */
+bool json_write_members(struct buf *out, const ProtobufCMessage *message, enum json_dialect dialect);
 
 /* Parses one JSON object in the gateway dialect into a message in `arena`. *used (may be NULL) is how many
  * bytes it took: what follows is not looked at, so that a stream of objects can be read one by one. Empty (or
- * only blanks) input is an empty message. NULL with *error set when it is not acceptable; the error's text is
- * what the gateway answers with code InvalidArgument. Numbers: strings or numbers, also 1e0; bytes: standard
- * or URL-safe base64, padding optional; enums by name or number, unknown names ignored; unknown fields
- * ignored; null leaves a field unset; a field given twice (in either spelling) and two members of a oneof are
- * errors. */
+ * only blanks) input is an empty message. NULL with *error (may be NULL) set when it is not acceptable; the
+ * text is what the gateway answers with code InvalidArgument. Numbers: strings or numbers, also 1e0; bytes:
+ * standard or URL-safe base64, padding optional; enums by name or number, unknown names ignored; unknown
+ * fields ignored; null leaves a field unset; a field given twice (in either spelling) and two members of a
+ * oneof are errors. */
 ProtobufCMessage *json_parse(const ProtobufCMessageDescriptor *descriptor, struct bytes text,
                              struct arena *arena, size_t *used, struct error **error)
     __attribute__((warn_unused_result));
 
-/* Whether `text` holds at least one complete JSON value, for cutting streams: its size with leading blanks, 0
- * when more input is needed or the text cannot become valid. */
+/* Cuts a stream of JSON values without parsing them: the size of the first value in `text` with its leading
+ * blanks, 0 when it is not complete yet. Brackets and quotes are counted, nothing else is checked. */
 size_t json_value_size(struct bytes text);
 
 #endif
