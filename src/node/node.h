@@ -28,8 +28,9 @@
 #define NODE_NODE_H
 
 #include "api/errors.h"
-#include "base/buf.h"
+#include "base/blob.h"
 #include "base/error.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "base/metrics.h"
@@ -37,8 +38,10 @@
 
 struct arena;
 struct backend;
+struct watch_stream;
 struct backend_batch;
 struct node;
+struct node_log_write;
 
 /* ---- requests ---- */
 
@@ -74,35 +77,26 @@ struct node_request {
     struct bytes raw;    /* the same, encoded as received: wrapped into the log entry without re-encoding */
     bool internal;       /* by the server itself (health checks): as root */
 
-    enum api_error error; /* API_OK: response is valid */
-    const char
-        *error_text;     /* for errors outside the table (API_ERROR_OTHER); static or in the edge's arena */
-    struct buf response; /* the encoded response message; the edge frees it */
+    enum api_error error;   /* API_OK: response is valid */
+    const char *error_text; /* not NULL: a failure outside the table (code Unknown) with this static text */
+    struct blob *response;  /* the encoded response message; the edge drops it */
 
     /* For slow-request warnings and statistics. */
     int64_t submitted_at;    /* nanoseconds, set by node_submit */
     uint64_t response_count; /* keys in a range answer */
 
     /* The node's own, while it has the request. */
-    uint64_t id; /* InternalRaftRequest.header.ID of the proposal, 0 before */
-    void *state; /* e.g. a range that is being served in slices */
-    bool canceled;
-    TAILQ_ENTRY(node_request) link;
+    struct {
+        uint64_t id;   /* of the proposal (InternalRaftRequest.header.ID), the key in the table of waiters */
+        int64_t lease; /* LeaseGrant: the id chosen; Compact: the revision it waits for */
+        void *job;     /* a range or hash in slices */
+        bool registered;                  /* in the table of waiters */
+        struct node_request_queue *queue; /* the queue it waits in */
+        TAILQ_ENTRY(node_request) link;
+        UT_hash_handle waiter;
+    } node;
 };
-
-/* ---- watch streams ---- */
-
-struct node_watch_stream;
-
-/* One WatchResponse, ready to be framed: the concatenation of `parts`. Parts are shared among streams by
- * reference. */
-struct node_watch_message {
-    struct mail mail; /* links node_ready.watch_messages; then the edge's */
-    void *owner;      /* the stream's owner as given at open */
-    size_t size;      /* bytes in all parts */
-    size_t part_count;
-    struct blob *parts[]; /* each one reference, the edge's to drop; free the struct with free() */
-};
+TAILQ_HEAD(node_request_queue, node_request);
 
 /* ---- set-up ---- */
 
@@ -146,7 +140,11 @@ struct node_recovery {
     struct backend *backend; /* open; the node uses its node side, the caller keeps ownership */
     struct raft_memory_storage
         *log; /* snapshot, hard state and entries as read from the WAL; ownership moves */
-    struct raft_snapshot_metadata snapshot; /* the newest on disk; index 0: none */
+    /* The first start of a new cluster: all its members, in ascending order of ids; NULL otherwise. Borrowed.
+     */
+    const struct raft_peer *bootstrap;
+    size_t bootstrap_count;
+    uint64_t snapshot_index; /* of the newest snapshot on disk; 0: none */
 };
 
 /* Builds the state from the backend (index, leases, members) and raft from the log. Entries at or below the
@@ -167,13 +165,13 @@ void node_submit(struct node *node, struct node_request *request);
  * applied. */
 void node_cancel(struct node *node, struct node_request *request);
 
-struct node_watch_stream *node_watch_open(struct node *node, void *owner);
+struct watch_stream *node_watch_open(struct node *node, void *owner);
 /* One WatchRequest of the stream, decoded (etcdserverpb WatchRequest); borrowed for the call. */
-void node_watch_request(struct node *node, struct node_watch_stream *stream, const void *watch_request);
-/* `bytes` of earlier messages have left for the client: the stream may be fed again. */
-void node_watch_delivered(struct node *node, struct node_watch_stream *stream, size_t bytes);
+void node_watch_request(struct node *node, struct watch_stream *stream, const void *watch_request);
+/* `bytes` (watch_message.size) of earlier messages have left for the client: the stream may be fed again. */
+void node_watch_delivered(struct node *node, struct watch_stream *stream, size_t bytes);
 /* The stream is gone; no message for its owner is collected after this. */
-void node_watch_close(struct node *node, struct node_watch_stream *stream);
+void node_watch_close(struct node *node, struct watch_stream *stream);
 
 /* A message from a peer; borrowed. Malformed or misplaced ones return an error and change nothing. */
 struct error *node_message(struct node *node, const struct raft_message *message)
@@ -218,7 +216,7 @@ struct node_peer_message {
 
 struct node_ready {
     struct mail *replies;        /* struct node_request, by .mail */
-    struct mail *watch_messages; /* struct node_watch_message */
+    struct mail *watch_messages; /* struct watch_message */
     struct mail *log_writes;     /* struct node_log_write */
     struct mail *peer_messages;  /* struct node_peer_message */
     struct backend_batch *batch; /* commit it, then node_backend_committed; or NULL */

@@ -1,0 +1,215 @@
+/* Membership as applied entries change it, and what a member does by itself for it: publish its name, and,
+ * when it leads, propose the cluster version. */
+#include "node/node_internal.h"
+
+#include "api/message.h"
+#include "base/wire.h"
+#include "raft/codec.h"
+
+#include "membership.pb-c.h"
+
+#include <stdio.h>
+
+static struct backend *rows(struct node *node, bool already_applied)
+{
+    return already_applied ? NULL : node->backend;
+}
+
+/* ---- configuration changes ---- */
+
+static struct error *tell_raft(struct node *node, const struct raft_conf_change *change, bool already_applied)
+{
+    struct raft_conf_change_v2 v2 = {0};
+    struct raft_conf_state state = {0};
+    raft_conf_change_v2_from_v1(&v2, change);
+    struct error *error = raft_apply_conf_change(node->raft, &v2, &state);
+    if (error == NULL && !already_applied) cluster_conf_state_store(node->backend, &state);
+    raft_conf_change_v2_deinit(&v2);
+    raft_conf_state_deinit(&state);
+    return error;
+}
+
+static void answer(struct node *node, uint64_t id, enum api_error status)
+{
+    struct node_request *request = node_take_waiter(node, id);
+    if (request == NULL) return;
+    if (status == API_OK)
+        node_member_list(node, request);
+    else
+        node_reply(node, request, status);
+}
+
+struct error *node_apply_conf_change(struct node *node, const struct raft_entry *entry, bool already_applied)
+{
+    if (entry->type != RAFT_ENTRY_CONF_CHANGE)
+        return error_new(ERROR_INVALID, "entry %llu is a joint configuration change, which etcd never writes",
+                         (unsigned long long)entry->index);
+    struct raft_conf_change conf_change;
+    struct cluster_change change = {0};
+    memset(&conf_change, 0, sizeof(conf_change));
+    TRY(raft_decode_conf_change(&conf_change, blob_bytes(entry->data)));
+    uint64_t id = conf_change.id;
+    struct error *error = cluster_change_parse(&conf_change, &change);
+    if (error != NULL) return error_wrap(error, "entry %llu", (unsigned long long)entry->index);
+    enum api_error status = already_applied ? API_OK : cluster_check_change(node->cluster, &change);
+    if (status == API_OK)
+        cluster_apply_change(node->cluster, rows(node, already_applied), &change);
+    else
+        conf_change.node_id = RAFT_NONE; /* refused: raft only takes note that the change is over */
+    error = tell_raft(node, &conf_change, already_applied);
+    if (status == API_OK && change.kind == CLUSTER_REMOVE && change.member.id == node->config.member_id)
+        node->removed = true;
+    cluster_change_deinit(&change);
+    if (error == NULL && !already_applied) answer(node, id, status);
+    return error;
+}
+
+/* ---- attributes and versions ---- */
+
+void node_set_attributes(struct node *node, uint64_t id, const char *name,
+                         const struct cluster_urls *client_urls, bool already_applied)
+{
+    enum api_error status =
+        cluster_set_attributes(node->cluster, rows(node, already_applied), id, name, client_urls);
+    if (status != API_OK) {
+        log_warn(node->logger, "ignored attributes of an unknown member", LOG_HEX("member-id", id));
+        return;
+    }
+    if (id != node->config.member_id || already_applied || node->published) return;
+    node->published = true;
+    log_info(node->logger, "published local member to cluster through raft", LOG_HEX("local-member-id", id),
+             LOG_STRING("local-member-attributes", name), LOG_HEX("cluster-id", node->config.cluster_id),
+             LOG_DURATION("publish-timeout", node->request_timeout));
+}
+
+void node_format_version(char text[NODE_VERSION_SIZE], struct version version)
+{
+    snprintf(text, NODE_VERSION_SIZE, "%u.%u.%u", version.major, version.minor, version.patch);
+}
+
+char *node_storage_version(struct node *node, char text[NODE_VERSION_SIZE])
+{
+    bool found = false;
+    struct bytes value = BYTES_EMPTY;
+    struct error *error =
+        backend_get(node->backend, BUCKET_META, BYTES_LITERAL("storageVersion"), &found, &value);
+    text[0] = '\0';
+    if (error == NULL && found && value.size < NODE_VERSION_SIZE) {
+        memcpy(text, value.data, value.size);
+        text[value.size] = '\0';
+    }
+    error_free(error);
+    return text;
+}
+
+struct error *node_set_cluster_version(struct node *node, struct version version, bool already_applied)
+{
+    struct version own;
+    if (version_parse(bytes_from_string(node->config.version), &own) &&
+        version_compare_minor(own, version) < 0)
+        return error_new(
+            ERROR_INVALID,
+            "invalid downgrade; server version is lower than determined cluster version: this is %s, the "
+            "cluster is at %u.%u",
+            node->config.version, version.major, version.minor);
+    struct version before;
+    char text[NODE_VERSION_SIZE];
+    bool had = cluster_version(node->cluster, &before);
+    cluster_set_version(node->cluster, rows(node, already_applied), version);
+    if (already_applied) return NULL;
+    /* The schema follows the cluster: 3.6 is the first that names its version. */
+    node_format_version(text, version_of(version.major, version.minor));
+    if (version_compare_minor(version, version_of(3, 6)) >= 0)
+        backend_put(node->backend, BUCKET_META, BYTES_LITERAL("storageVersion"), bytes_from_string(text));
+    else
+        backend_delete(node->backend, BUCKET_META, BYTES_LITERAL("storageVersion"));
+    snprintf(text, sizeof(text), "%u.%u", version.major, version.minor);
+    log_info(node->logger, had ? "updated cluster version" : "set initial cluster version",
+             LOG_HEX("cluster-id", node->config.cluster_id),
+             LOG_HEX("local-member-id", node->config.member_id), LOG_STRING("cluster-version", text));
+    return NULL;
+}
+
+struct error *node_apply_v2_request(struct node *node, const struct raft_entry *entry, bool already_applied)
+{
+    struct bytes data = blob_bytes(entry->data);
+    if (!cluster_is_v2_request(data)) {
+        struct wire_reader reader = wire_reader_of(data);
+        struct wire_field field;
+        bool found = false;
+        while (!found && wire_next(&reader, &field))
+            found = field.number == NODE_FIELD_V2 && field.type == WIRE_LENGTH;
+        if (!found)
+            return error_new(ERROR_CORRUPT, "entry %llu holds no request that any etcd knows",
+                             (unsigned long long)entry->index);
+        data = field.bytes;
+    }
+    struct cluster_v2_request request = {0};
+    struct error *error = cluster_v2_request_parse(data, &request);
+    if (error != NULL) return error_wrap(error, "entry %llu", (unsigned long long)entry->index);
+    if (request.kind == CLUSTER_V2_ATTRIBUTES)
+        node_set_attributes(node, request.member.id, request.member.name, &request.member.client_urls,
+                            already_applied);
+    else if (request.kind == CLUSTER_V2_VERSION)
+        error = node_set_cluster_version(node, request.version, already_applied);
+    cluster_v2_request_deinit(&request);
+    return error;
+}
+
+/* ---- what a member does by itself ---- */
+
+void node_publish(struct node *node)
+{
+    if (node->published || node->stopped || node->removed || node->soft.lead == RAFT_NONE) return;
+    if (node->publishing && node->now < node->publish_retry) return;
+    Membershippb__ClusterMemberAttrSetRequest request = MEMBERSHIPPB__CLUSTER_MEMBER_ATTR_SET_REQUEST__INIT;
+    Membershippb__Attributes attributes = MEMBERSHIPPB__ATTRIBUTES__INIT;
+    attributes.name = (char *)(uintptr_t)node->config.name;
+    attributes.client_urls = (char **)(uintptr_t)node->config.client_urls;
+    attributes.n_client_urls = node->config.client_url_count;
+    request.member_id = node->config.member_id;
+    request.member_attributes = &attributes;
+    buf_clear(&node->scratch);
+    message_pack(&node->scratch, &request.base);
+    node_propose_internal(node, NODE_FIELD_MEMBER_ATTRIBUTES_SET, buf_bytes(&node->scratch));
+    node->publishing = true;
+    node->publish_retry = node->now + node->request_timeout;
+}
+
+void node_agree_on_version(struct node *node)
+{
+    struct version own, decided;
+    /* Only once the first entry of the own term is applied is the view of the cluster complete. */
+    if (node->now < node->version_next || !lessor_is_primary(node->lessor)) return;
+    if (cluster_voter_count(node->cluster) != 1) return;
+    if (!version_parse(bytes_from_string(node->config.version), &own)) return;
+    node->version_next = node->now + 4 * NODE_SECOND;
+    if (!cluster_decide_version(node->cluster, own, &decided)) return;
+    char text[NODE_VERSION_SIZE];
+    node_format_version(text, decided);
+    log_info(node->logger, "setting up initial cluster version using v3 API",
+             LOG_STRING("cluster-version", text));
+    buf_clear(&node->scratch);
+    wire_bytes_field(&node->scratch, 1, bytes_from_string(text));
+    node_propose_internal(node, NODE_FIELD_CLUSTER_VERSION_SET, buf_bytes(&node->scratch));
+}
+
+void node_member_list(struct node *node, struct node_request *request)
+{
+    struct kv_header header = node_kv_header(node);
+    buf_clear(&node->scratch);
+    kv_header_write(&node->scratch, &header, 0); /* membership answers carry no revision */
+    for (size_t i = 0; i < cluster_member_count(node->cluster); i++) {
+        const struct cluster_member *member = cluster_member_at(node->cluster, i);
+        size_t mark = wire_message_begin(&node->scratch, 2);
+        wire_uint_field_nonzero(&node->scratch, 1, member->id);
+        wire_bytes_field_nonempty(&node->scratch, 2, bytes_from_string(member->name));
+        for (size_t k = 0; k < member->peer_urls.count; k++)
+            wire_bytes_field(&node->scratch, 3, bytes_from_string(member->peer_urls.items[k]));
+        for (size_t k = 0; k < member->client_urls.count; k++)
+            wire_bytes_field(&node->scratch, 4, bytes_from_string(member->client_urls.items[k]));
+        wire_uint_field_nonzero(&node->scratch, 5, member->is_learner);
+        wire_message_end(&node->scratch, mark);
+    }
+    node_reply(node, request, API_OK);
+}

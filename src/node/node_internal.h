@@ -1,0 +1,229 @@
+/* The inside of src/node: the struct that its files share, and what each offers the others.
+ *
+ *   node.c      life, time, the order of work in node_run, node_collect
+ *   propose.c   writes on their way into the log: quota, encoding, waiters, timeouts
+ *   apply.c     committed entries: dispatch by kind, effects, answers
+ *   read.c      linearizable reads in batches, ranges in slices, the local calls (status, hashes, leases)
+ *   persist.c   raft's storage messages, the in-memory log, snapshots, sealing the backend
+ *   members.c   configuration changes, publishing the member, cluster version
+ *   alarms.c    the alarm rows
+ *   watching.c  watch requests of streams
+ *   recover.c   node_new
+ */
+#ifndef NODE_NODE_INTERNAL_H
+#define NODE_NODE_INTERNAL_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/rng.h"
+#include "cluster/cluster.h"
+#include "lease/lessor.h"
+#include "mvcc/kv.h"
+#include "mvcc/kv_check.h"
+#include "mvcc/watch.h"
+#include "node/node.h"
+#include "raft/memory_storage.h"
+#include "storage/backend.h"
+
+#define NODE_SECOND      INT64_C(1000000000)
+#define NODE_MILLISECOND INT64_C(1000000)
+
+enum {
+    NODE_APPLY_GAP_MAX = 5000,    /* committed - applied beyond which proposals are refused */
+    NODE_READ_INDEX_IDS_MAX = 64, /* re-sent ReadIndex requests remembered per batch */
+    NODE_LOG_COMPACT_STEP = 100,  /* applied entries between compactions of the in-memory log */
+    NODE_ALARMS_MAX = 1024,
+    NODE_VERSION_SIZE = 40, /* room for a version as text */
+};
+
+/* The messages of InternalRaftRequest. */
+enum node_field {
+    NODE_FIELD_V2 = 2,
+    NODE_FIELD_RANGE = 3,
+    NODE_FIELD_PUT = 4,
+    NODE_FIELD_DELETE_RANGE = 5,
+    NODE_FIELD_TXN = 6,
+    NODE_FIELD_COMPACTION = 7,
+    NODE_FIELD_LEASE_GRANT = 8,
+    NODE_FIELD_LEASE_REVOKE = 9,
+    NODE_FIELD_ALARM = 10,
+    NODE_FIELD_LEASE_CHECKPOINT = 11,
+    NODE_FIELD_HEADER = 100,
+    NODE_FIELD_CLUSTER_VERSION_SET = 1300,
+    NODE_FIELD_MEMBER_ATTRIBUTES_SET = 1301,
+    NODE_FIELD_DOWNGRADE_INFO_SET = 1302,
+};
+
+struct alarm {
+    uint64_t member_id;
+    int type; /* Etcdserverpb__AlarmType */
+};
+
+/* FIFO of mails on their way out. */
+struct node_outbox {
+    struct mail *oldest;
+    struct mail **end;
+};
+
+/* A RAFT_STORAGE_APPLY that waits to be applied, from entry `next` on. */
+struct node_apply_batch {
+    struct raft_message message;
+    size_t next;
+    STAILQ_ENTRY(node_apply_batch) link;
+};
+
+struct node {
+    struct node_config config;
+    const struct logger *logger;
+    struct rng rng;
+
+    /* Time. */
+    int64_t now;
+    uint64_t wall_ms;
+    int64_t next_tick;
+    int64_t request_timeout;
+
+    /* Raft and its log in memory. */
+    struct raft *raft;
+    struct raft_memory_storage *log;
+    uint64_t log_bytes; /* payload of the entries in `log` */
+    struct raft_soft_state soft;
+    uint64_t term;
+    uint64_t committed;
+    uint64_t applied;
+    uint64_t applied_term;
+    int64_t leader_since;            /* when the present leader became known */
+    uint64_t snapshot_index;         /* of the newest snapshot on disk or on its way there */
+    struct raft_snapshot snapshot;   /* being saved; index 0: none */
+    bool snapshot_written;           /* it has been handed out */
+    uint64_t snapshot_backend_index; /* consistent index that must be committed before it is written */
+    uint64_t log_compacted_at;       /* applied index when the in-memory log was last looked at */
+    STAILQ_HEAD(, node_apply_batch) apply_queue;
+
+    /* Applied state. */
+    struct backend *backend;
+    struct mvcc_store *store;
+    struct kv kv;
+    struct lessor *lessor;
+    struct cluster *cluster;
+    struct watch_hub *watches;
+    struct alarm alarms[NODE_ALARMS_MAX];
+    size_t alarm_count;
+    struct arena *arena; /* for the entry being applied, reset after each */
+    struct buf scratch;  /* responses and entries being encoded */
+
+    /* Writes. */
+    uint64_t next_id;
+    struct blob **proposals; /* gathered for the next node_run */
+    size_t proposal_count, proposal_capacity;
+    struct node_request *waiters;          /* table by node.id */
+    struct node_request_queue proposed;    /* all waiters, oldest first, for the timeout */
+    struct node_request_queue compactions; /* physical compactions that wait for the removal */
+    bool publishing;                       /* the member's attributes were proposed */
+    int64_t publish_retry;
+    int64_t version_next; /* when the leader looks at the cluster version again */
+    bool published;
+
+    /* Reads. */
+    struct node_request_queue reads_local;      /* serializable and local calls: served in the next run */
+    struct node_request_queue reads_waiting;    /* for the next ReadIndex round */
+    struct node_request_queue reads_asked;      /* in the present round */
+    struct node_request_queue reads_confirmed;  /* wait until applied >= read_index */
+    uint64_t read_index;                        /* the highest of the confirmed */
+    uint64_t read_ids[NODE_READ_INDEX_IDS_MAX]; /* sent in the present round */
+    size_t read_id_count;
+    int64_t read_retry, read_deadline;
+    uint64_t read_term;             /* in which the round was begun */
+    struct node_request_queue jobs; /* ranges and hashes in slices, one slice each per run */
+
+    /* Backend. */
+    struct backend_batch *sealed; /* handed out in node_collect, not yet committed: at most one exists */
+    bool batch_collected;
+    uint64_t sealed_index;    /* consistent index inside the sealed batch */
+    uint64_t backend_durable; /* consistent index known to be committed */
+    bool seal_now;
+    int64_t seal_at;
+    int64_t compaction_next;
+    int64_t expiry_next;
+
+    struct node_outbox replies, watch_messages, log_writes, peer_messages;
+    bool more;
+    bool stopped;
+    bool removed;
+    struct node_metrics metrics;
+};
+
+/* ---- node.c ---- */
+void node_outbox_put(struct node_outbox *outbox, struct mail *mail);
+/* The request leaves the node: with an error, or (error API_OK) with the response built in node->scratch. */
+void node_reply(struct node *node, struct node_request *request, enum api_error error);
+void node_reply_text(struct node *node, struct node_request *request, const char *text);
+void node_queue_put(struct node_request_queue *queue, struct node_request *request);
+void node_queue_remove(struct node_request *request);
+struct kv_header node_kv_header(const struct node *node);
+/* Starts node->scratch with a response header of the current revision. */
+void node_begin_response(struct node *node);
+
+/* ---- propose.c ---- */
+void node_propose(struct node *node, struct node_request *request);
+/* Something the node itself wants replicated, nobody waits for it: field number and encoded message inside
+ * InternalRaftRequest. Returns its id. */
+uint64_t node_propose_internal(struct node *node, uint32_t field, struct bytes message);
+void node_propose_checkpoint(struct node *node, int64_t lease, int64_t remaining);
+bool node_has_room(const struct node *node, uint64_t cost);
+uint64_t node_next_id(struct node *node);
+struct node_request *node_take_waiter(struct node *node, uint64_t id);
+/* Hands what has gathered to raft. */
+void node_flush_proposals(struct node *node);
+void node_expire_proposals(struct node *node);
+
+/* ---- apply.c ---- */
+/* The id in the header of an encoded InternalRaftRequest, 0 when there is none. */
+uint64_t node_entry_id(struct bytes entry);
+struct error *node_apply_some(struct node *node) __attribute__((warn_unused_result));
+bool node_alarm_active(const struct node *node, int type);
+
+/* ---- read.c ---- */
+void node_read_submit(struct node *node, struct node_request *request);
+/* Starts and repeats ReadIndex rounds, times them out. */
+void node_read_advance(struct node *node);
+void node_read_state(struct node *node, const struct raft_read_state *state);
+void node_read_leader_changed(struct node *node);
+struct error *node_read_serve(struct node *node) __attribute__((warn_unused_result));
+void node_read_abandon(struct node *node, struct node_request *request);
+
+/* ---- persist.c ---- */
+void node_storage_append(struct node *node, struct raft_message *message);
+void node_storage_apply(struct node *node, struct raft_message *message);
+void node_deliver(struct node *node, struct raft_messages *responses);
+void node_seal_when_due(struct node *node);
+void node_snapshot_when_due(struct node *node);
+void node_compact_log(struct node *node);
+
+/* ---- members.c ---- */
+struct error *node_apply_conf_change(struct node *node, const struct raft_entry *entry, bool already_applied)
+    __attribute__((warn_unused_result));
+/* What members of 3.4 and 3.5 log in place of the two below. */
+struct error *node_apply_v2_request(struct node *node, const struct raft_entry *entry, bool already_applied)
+    __attribute__((warn_unused_result));
+void node_set_attributes(struct node *node, uint64_t id, const char *name,
+                         const struct cluster_urls *client_urls, bool already_applied);
+struct error *node_set_cluster_version(struct node *node, struct version version, bool already_applied)
+    __attribute__((warn_unused_result));
+/* Proposes the own name and client addresses until they are applied. */
+void node_publish(struct node *node);
+/* The leader's part in agreeing on a cluster version. */
+void node_agree_on_version(struct node *node);
+void node_member_list(struct node *node, struct node_request *request);
+void node_format_version(char text[NODE_VERSION_SIZE], struct version version);
+/* The meta row of that name, "" when there is none. */
+char *node_storage_version(struct node *node, char text[NODE_VERSION_SIZE]);
+
+/* ---- alarms.c ---- */
+struct error *node_alarms_recover(struct node *node) __attribute__((warn_unused_result));
+/* An AlarmRequest takes effect; `response` (NULL: nobody waits) gets the alarms it answers with. */
+void node_alarm_apply(struct node *node, const Etcdserverpb__AlarmRequest *request, struct buf *response);
+/* Proposes this member's alarm of that type; returns the proposal's id. */
+uint64_t node_alarm_raise(struct node *node, int type);
+
+#endif

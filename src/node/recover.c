@@ -1,0 +1,158 @@
+/* Building a node from what is on disk.
+ *
+ * The backend holds the state up to its consistent index; the log holds entries from the newest snapshot on.
+ * raft starts as if nothing after the snapshot were applied and hands every committed entry out again; those
+ * at or below the consistent index then only move raft's configuration and the membership view (apply.c). */
+#include "node/node_internal.h"
+
+#include "storage/backend.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { MAX_INFLIGHT_MESSAGES = 512, MAX_MESSAGE_BYTES = 1 << 20, MAX_APPLYING_BYTES = 64 << 20 };
+
+/* Ids: 16 bits of the member, 40 bits of milliseconds, 8 bits of count; unique over restarts because the
+ * clock moves on faster than ids are used. */
+static uint64_t first_id(uint64_t member_id, uint64_t wall_ms)
+{
+    return (member_id & 0xffff) << 48 | (wall_ms & ((UINT64_C(1) << 40) - 1)) << 8;
+}
+
+static struct error *check_indexes(const struct node *node, uint64_t snapshot_index)
+{
+    uint64_t consistent = backend_consistent_index(node->backend);
+    uint64_t last = raft_memory_storage_last_index(node->log);
+    if (consistent > last)
+        return error_new(
+            ERROR_CORRUPT,
+            "the backend holds entries up to index %llu, but the log ends at %llu: entries were lost, "
+            "and new ones would be taken for them",
+            (unsigned long long)consistent, (unsigned long long)last);
+    if (consistent < snapshot_index && consistent > 0)
+        return error_new(ERROR_CORRUPT,
+                         "database file (index %llu) does not match with snapshot (index %llu)",
+                         (unsigned long long)consistent, (unsigned long long)snapshot_index);
+    return NULL;
+}
+
+/* What this release cannot enforce it must not serve. */
+static struct error *check_auth(const struct node *node)
+{
+    bool found = false;
+    struct bytes value = BYTES_EMPTY;
+    TRY(backend_get(node->backend, BUCKET_AUTH, BYTES_LITERAL("authEnabled"), &found, &value));
+    if (found && value.size == 1 && value.data[0] != 0)
+        return error_new(
+            ERROR_INVALID,
+            "authentication is enabled in this data directory, and this release has no "
+            "authentication: disable it (etcdctl auth disable) with the etcd that wrote it first");
+    return NULL;
+}
+
+static struct error *build_state(struct node *node)
+{
+    struct lessor_options leases = {
+        .min_ttl = lessor_min_ttl(node->config.election_ticks, node->config.tick),
+        .retry = node->request_timeout,
+        .logger = node->logger,
+    };
+    struct cluster_options cluster = {
+        .local_id = node->config.member_id,
+        .cluster_id = node->config.cluster_id,
+        .logger = node->logger,
+    };
+    TRY(lessor_open(node->backend, &leases, &node->lessor));
+    struct mvcc_options store = {.leases = lessor_leases(node->lessor), .logger = node->logger};
+    TRY(mvcc_open(node->backend, &store, &node->store));
+    kv_init(&node->kv, node->store);
+    node->cluster = cluster_new(&cluster);
+    TRY(cluster_load(node->cluster, node->backend));
+    TRY(node_alarms_recover(node));
+    struct watch_options watches = {
+        .window_bytes = node->config.limits.watch_window_bytes,
+        .fragment_bytes = node->config.limits.max_request_bytes + 512 * 1024,
+        .progress_interval = node->config.watch_progress_interval,
+        .seed = rng_next(&node->rng),
+    };
+    node->watches = watch_hub_new(node->store, &watches);
+    return NULL;
+}
+
+static struct error *build_raft(struct node *node, const struct node_recovery *recovery)
+{
+    struct raft_config config = {
+        .id = node->config.member_id,
+        .election_tick = node->config.election_ticks,
+        .heartbeat_tick = 1,
+        .storage = &node->log->storage,
+        .async_storage_writes = true,
+        .max_size_per_message = MAX_MESSAGE_BYTES,
+        .max_committed_size_per_ready = MAX_APPLYING_BYTES,
+        .max_inflight_messages = MAX_INFLIGHT_MESSAGES,
+        .check_quorum = true,
+        .pre_vote = node->config.pre_vote,
+        .seed = rng_next(&node->rng),
+        .logger = node->logger,
+    };
+    TRY(raft_new(&node->raft, &config));
+    if (recovery->bootstrap != NULL)
+        TRY(raft_bootstrap(node->raft, recovery->bootstrap, recovery->bootstrap_count));
+    struct raft_status status = raft_status(node->raft);
+    node->term = status.hard_state.term;
+    node->committed = status.hard_state.commit;
+    node->applied = status.applied;
+    watch_hub_set_header(node->watches, node->config.cluster_id, node->config.member_id, node->term);
+    return NULL;
+}
+
+static void init_queues(struct node *node)
+{
+    struct node_request_queue *queues[] = {&node->proposed,      &node->compactions, &node->reads_local,
+                                           &node->reads_waiting, &node->reads_asked, &node->reads_confirmed,
+                                           &node->jobs};
+    for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) TAILQ_INIT(queues[i]);
+    STAILQ_INIT(&node->apply_queue);
+}
+
+static void init_histograms(struct node *node)
+{
+    for (size_t i = 0; i < NODE_OPERATION_COUNT; i++) {
+        node->metrics.apply[i].first = 100000; /* 0.1 ms, doubled 19 times: etcd's buckets */
+        node->metrics.apply[i].count = 20;
+    }
+}
+
+struct error *node_new(const struct node_config *config, struct node_recovery *recovery, int64_t now,
+                       uint64_t wall_ms, struct node **result)
+{
+    assert(config->tick > 0 && config->election_ticks > 1 && config->snapshot_count > 0);
+    struct node *node = mem_zalloc(1, sizeof(*node));
+    node->config = *config;
+    node->logger = config->logger;
+    node->now = now;
+    node->wall_ms = wall_ms;
+    node->next_tick = now + config->tick;
+    node->request_timeout = 5 * NODE_SECOND + 2 * config->tick * config->election_ticks;
+    node->backend = recovery->backend;
+    node->log = recovery->log;
+    recovery->log = NULL;
+    node->arena = arena_new();
+    node->snapshot_index = recovery->snapshot_index;
+    node->next_id = first_id(config->member_id, wall_ms);
+    node->backend_durable = backend_consistent_index(node->backend);
+    rng_init(&node->rng, config->seed);
+    init_queues(node);
+    init_histograms(node);
+    node->log_bytes = raft_entries_payload_size(node->log->entries.items, node->log->entries.count);
+    struct error *error = check_indexes(node, recovery->snapshot_index);
+    if (error == NULL) error = check_auth(node);
+    if (error == NULL) error = build_state(node);
+    if (error == NULL) error = build_raft(node, recovery);
+    if (error != NULL) {
+        node_free(node);
+        return error;
+    }
+    *result = node;
+    return NULL;
+}
