@@ -113,8 +113,10 @@ struct mvcc_key_value {
 };
 /* Borrows from `encoded`. False when malformed. */
 bool mvcc_key_value_parse(struct bytes encoded, struct mvcc_key_value *key_value);
-/* Appends the encoding etcd writes (proto3: zeros left out). */
-void mvcc_key_value_write(struct buf *out, const struct mvcc_key_value *key_value);
+/* The encoding etcd writes (proto3: zeros left out): its size, and writing it where there is room for that;
+ * returns the end. */
+size_t mvcc_key_value_size(const struct mvcc_key_value *key_value);
+uint8_t *mvcc_key_value_put(uint8_t *at, const struct mvcc_key_value *key_value);
 
 /* ---- write transactions ---- */
 

@@ -63,6 +63,7 @@ struct backend_metrics {
 
 struct backend;
 struct backend_batch;
+struct blob;
 
 /* Opens (creating when missing) the bolt file at `path`, creates missing buckets, takes its lock. */
 struct error *backend_open(struct fs *fs, const char *path, const struct backend_options *options,
@@ -73,8 +74,12 @@ struct error *backend_close(struct backend *backend) __attribute__((warn_unused_
 /* ---- node side ---- */
 
 /* Keys and values are copied into the batch. `value` may be empty. In BUCKET_KEY the key must be above every
- * key put before. */
+ * key put before. Keys have 1 to 32768 bytes (bolt's limit): anything else makes the commit fail. */
 void backend_put(struct backend *backend, enum backend_bucket bucket, struct bytes key, struct bytes value);
+/* The same for a value that is the first `size` bytes of `blob`: not copied, the batch takes a reference of
+ * its own. */
+void backend_put_blob(struct backend *backend, enum backend_bucket bucket, struct bytes key,
+                      struct blob *blob, size_t size);
 /* Deleting what is not there is fine. */
 void backend_delete(struct backend *backend, enum backend_bucket bucket, struct bytes key);
 /* False when absent. *value is borrowed until the next backend_put/delete/seal/committed. */
@@ -92,15 +97,18 @@ uint64_t backend_consistent_index(const struct backend *backend);
 uint64_t backend_consistent_term(const struct backend *backend);
 void backend_set_consistent(struct backend *backend, uint64_t index, uint64_t term);
 
-/* Operations and bytes in the active batch; the node seals at --backend-batch-limit operations, at every
- * --backend-batch-interval, and pauses applying when both batches together grow past its limit. */
+/* Operations in the active batch: the node seals at --backend-batch-limit of them and at every
+ * --backend-batch-interval when there are any. */
 size_t backend_pending_operations(const struct backend *backend);
+/* Memory of the active batch and the one in flight together: the node pauses applying when it grows past its
+ * limit. */
 size_t backend_pending_bytes(const struct backend *backend);
 bool backend_in_flight(const struct backend *backend);
 /* Hands out the active batch (with consistent_index, term) for committing and starts a new one; NULL when
- * there is nothing to write. No batch may be in flight. */
+ * there is nothing to write: no operation, and the same consistent index as before. No batch may be in
+ * flight. */
 struct backend_batch *backend_seal(struct backend *backend);
-/* The batch is on disk: reads move to the new state. Frees it. */
+/* The batch is on disk: reads move to the new state. Frees it, also when it fails (then stop). */
 struct error *backend_committed(struct backend *backend, struct backend_batch *batch)
     __attribute__((warn_unused_result));
 
@@ -117,6 +125,13 @@ struct backend_metrics *backend_metrics(struct backend *backend);
  * never retried). */
 struct error *backend_commit(struct backend *backend, struct backend_batch *batch)
     __attribute__((warn_unused_result));
+
+/* ---- any thread ---- */
+
+/* The Hash RPC's checksum of all buckets, names, keys and values, as of the last commit, without the meta
+ * rows that members may differ in (consistent_index, term, storageVersion). Reads the whole file: not for the
+ * node's thread. */
+struct error *backend_hash(struct backend *backend, uint32_t *hash) __attribute__((warn_unused_result));
 
 /* The engine below, for snapshots (bolt_write_to), checks and tools. */
 struct bolt *backend_bolt(struct backend *backend);

@@ -1,0 +1,951 @@
+#include "mvcc/index.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* ---- one key ----
+ *
+ * A record is one allocation. What follows its head depends on its kind:
+ *
+ *     FRESH     key                          one revision: the first of its generation, or a tombstone
+ *     AGED      created, version, key        one put, older ones of its generation were compacted away
+ *     HISTORY   pointer to a history, key    several revisions
+ *
+ * `main` and `sub` are those of the newest revision in every kind.
+ */
+enum record_kind { RECORD_FRESH, RECORD_AGED, RECORD_HISTORY };
+
+enum { KIND_SHIFT = 30 };
+static const uint32_t KEY_SIZE_MASK = (1u << KIND_SHIFT) - 1;
+static const uint32_t TOMBSTONE = 1u << 31; /* in `sub`: that revision is a tombstone */
+
+struct record {
+    int64_t main;
+    uint32_t sub;
+    uint32_t head; /* kind, size of the key */
+    uint8_t tail[];
+};
+
+/* One revision in a history. */
+struct moment {
+    int64_t main;
+    uint32_t sub;   /* with TOMBSTONE */
+    uint32_t start; /* the moment that its generation begins with */
+};
+
+struct history {
+    uint32_t count;
+    uint32_t capacity;
+    /* Of moments[0], whose predecessors in its generation may have been compacted away. */
+    int64_t created;
+    int64_t version;
+    struct moment moments[];
+};
+
+/* A record of any kind, seen as a history. */
+struct past {
+    const struct moment *moments;
+    uint32_t count;
+    int64_t created;
+    int64_t version;
+    struct moment single;
+};
+
+static enum record_kind record_kind(const struct record *record)
+{
+    return (enum record_kind)(record->head >> KIND_SHIFT);
+}
+
+static size_t tail_size(enum record_kind kind)
+{
+    static const uint8_t sizes[] = {
+        [RECORD_FRESH] = 0, [RECORD_AGED] = 2 * sizeof(int64_t), [RECORD_HISTORY] = sizeof(struct history *)};
+    return sizes[kind];
+}
+
+static struct bytes record_key(const struct record *record)
+{
+    return bytes_of(record->tail + tail_size(record_kind(record)), record->head & KEY_SIZE_MASK);
+}
+
+static bool record_alive(const struct record *record)
+{
+    return (record->sub & TOMBSTONE) == 0;
+}
+
+static struct history *record_history(const struct record *record)
+{
+    assert(record_kind(record) == RECORD_HISTORY);
+    struct history *history;
+    memcpy(&history, record->tail, sizeof(history));
+    return history;
+}
+
+static struct record *record_new(enum record_kind kind, struct bytes key)
+{
+    assert(key.size <= KEY_SIZE_MASK);
+    struct record *record = mem_alloc(sizeof(*record) + tail_size(kind) + key.size);
+    record->head = (uint32_t)kind << KIND_SHIFT | (uint32_t)key.size;
+    if (key.size > 0) memcpy(record->tail + tail_size(kind), key.data, key.size);
+    return record;
+}
+
+static struct record *record_new_single(struct bytes key, struct moment moment, int64_t created,
+                                        int64_t version)
+{
+    bool fresh = (moment.sub & TOMBSTONE) != 0 || (version == 1 && created == moment.main);
+    struct record *record = record_new(fresh ? RECORD_FRESH : RECORD_AGED, key);
+    record->main = moment.main;
+    record->sub = moment.sub;
+    if (!fresh) {
+        memcpy(record->tail, &created, sizeof(created));
+        memcpy(record->tail + sizeof(created), &version, sizeof(version));
+    }
+    return record;
+}
+
+static void record_free(struct record *record)
+{
+    if (record_kind(record) == RECORD_HISTORY) free(record_history(record));
+    free(record);
+}
+
+static void past_of(const struct record *record, struct past *past)
+{
+    if (record_kind(record) == RECORD_HISTORY) {
+        const struct history *history = record_history(record);
+        *past =
+            (struct past){history->moments, history->count, history->created, history->version, {0, 0, 0}};
+        return;
+    }
+    past->single = (struct moment){record->main, record->sub, 0};
+    past->moments = &past->single;
+    past->count = 1;
+    past->created = record->main;
+    past->version = 1;
+    if (record_kind(record) == RECORD_AGED) {
+        memcpy(&past->created, record->tail, sizeof(past->created));
+        memcpy(&past->version, record->tail + sizeof(past->created), sizeof(past->version));
+    }
+}
+
+/* How many moments have main <= at: the newest of them is the one before. */
+static uint32_t past_until(const struct past *past, int64_t at)
+{
+    uint32_t low = 0, high = past->count;
+    if (past->moments[high - 1].main <= at) return high;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (past->moments[middle].main <= at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static int64_t past_created(const struct past *past, uint32_t i)
+{
+    uint32_t start = past->moments[i].start;
+    return start == 0 ? past->created : past->moments[start].main;
+}
+
+static int64_t past_version(const struct past *past, uint32_t i)
+{
+    uint32_t start = past->moments[i].start;
+    return (int64_t)(i - start) + (start == 0 ? past->version : 1);
+}
+
+static struct mvcc_revision moment_revision(const struct moment *moment)
+{
+    return (struct mvcc_revision){moment->main, (int64_t)(moment->sub & ~TOMBSTONE)};
+}
+
+static bool moment_is(const struct moment *moment, struct mvcc_revision revision)
+{
+    return moment->main == revision.main && (int64_t)(moment->sub & ~TOMBSTONE) == revision.sub;
+}
+
+static bool moment_tombstone(const struct moment *moment)
+{
+    return (moment->sub & TOMBSTONE) != 0;
+}
+
+/* The moments that a compaction at `at` keeps of those with main <= at: [*first, returned end). */
+static uint32_t past_kept(const struct past *past, int64_t at, uint32_t *first)
+{
+    uint32_t end = past_until(past, at);
+    *first = end;
+    if (end == 0) return end;
+    const struct moment *newest = &past->moments[end - 1];
+    if (moment_tombstone(newest) && newest->main < at) return end;
+    *first = end - 1;
+    /* A key deleted and put again in the transaction `at` itself: a watch from there wants both. */
+    if (end >= 2 && !moment_tombstone(newest) && moment_tombstone(newest - 1) && newest[-1].main == at)
+        *first = end - 2;
+    return end;
+}
+
+static bool record_find(const struct record *record, int64_t at, struct mvcc_entry *entry)
+{
+    entry->key = record_key(record);
+    if (record->main <= at && !record_alive(record)) return false;
+    struct past past;
+    past_of(record, &past);
+    uint32_t end = past_until(&past, at);
+    if (end == 0 || moment_tombstone(&past.moments[end - 1])) return false;
+    entry->modified = moment_revision(&past.moments[end - 1]);
+    entry->created = past_created(&past, end - 1);
+    entry->version = past_version(&past, end - 1);
+    return true;
+}
+
+/* Makes `record` a HISTORY with room for one more moment; the record may move. */
+static struct history *record_grow(struct record **slot)
+{
+    struct record *record = *slot;
+    struct history *history;
+    if (record_kind(record) != RECORD_HISTORY) {
+        struct past past;
+        past_of(record, &past);
+        history = mem_alloc(sizeof(*history) + 2 * sizeof(history->moments[0]));
+        history->count = 1;
+        history->capacity = 2;
+        history->created = past.created;
+        history->version = past.version;
+        history->moments[0] = past.single;
+        *slot = record_new(RECORD_HISTORY, record_key(record));
+        (*slot)->main = record->main;
+        (*slot)->sub = record->sub;
+        record_free(record);
+    } else {
+        history = record_history(record);
+        if (history->count < history->capacity) return history;
+        assert(history->capacity < UINT32_MAX / 2);
+        history->capacity *= 2;
+        history = mem_realloc(history, sizeof(*history) + history->capacity * sizeof(history->moments[0]));
+    }
+    memcpy((*slot)->tail, &history, sizeof(history));
+    return history;
+}
+
+static uint32_t pack_sub(struct mvcc_revision revision, bool tombstone)
+{
+    assert(revision.main > 0 && revision.sub >= 0 && revision.sub <= MVCC_SUB_MAX);
+    return (uint32_t)revision.sub | (tombstone ? TOMBSTONE : 0);
+}
+
+static void record_append(struct record **slot, struct mvcc_revision revision, bool tombstone)
+{
+    struct mvcc_revision newest = {(*slot)->main, (int64_t)((*slot)->sub & ~TOMBSTONE)};
+    assert(mvcc_revision_compare(newest, revision) < 0);
+    struct history *history = record_grow(slot);
+    const struct moment *last = &history->moments[history->count - 1];
+    uint32_t start = moment_tombstone(last) ? history->count : last->start;
+    history->moments[history->count++] = (struct moment){revision.main, pack_sub(revision, tombstone), start};
+    (*slot)->main = revision.main;
+    (*slot)->sub = pack_sub(revision, tombstone);
+}
+
+/* Drops the oldest `drop` moments, of which some are left. */
+static void record_trim(struct record **slot, uint32_t drop)
+{
+    struct past past;
+    past_of(*slot, &past);
+    assert(drop > 0 && drop < past.count);
+    int64_t created = past_created(&past, drop), version = past_version(&past, drop);
+    if (past.count - drop == 1) {
+        struct record *record = record_new_single(record_key(*slot), past.moments[drop], created, version);
+        record_free(*slot);
+        *slot = record;
+        return;
+    }
+    struct history *history = record_history(*slot);
+    history->count -= drop;
+    history->created = created;
+    history->version = version;
+    memmove(history->moments, history->moments + drop, history->count * sizeof(history->moments[0]));
+    for (uint32_t i = 0; i < history->count; i++) {
+        struct moment *moment = &history->moments[i];
+        moment->start = moment->start > drop ? moment->start - drop : 0;
+    }
+    if (history->capacity / 2 >= history->count) {
+        history->capacity = history->count;
+        history = mem_realloc(history, sizeof(*history) + history->capacity * sizeof(history->moments[0]));
+        memcpy((*slot)->tail, &history, sizeof(history));
+    }
+}
+
+/* ---- the tree ----
+ *
+ * Leaves hold pointers to records in key order and are linked. An inner node has for each child the number of
+ * live keys below it and its low: a lower bound of its keys that is above all keys of the child before
+ * (shortened to what tells the two apart, owned by the node; NULL for the first child, which takes everything
+ * below the second).
+ */
+enum { LEAF_SLOTS = 58, INNER_CHILDREN = 64, LEAF_SMALL = LEAF_SLOTS / 4, INNER_SMALL = INNER_CHILDREN / 4 };
+
+struct inner;
+
+struct node {
+    struct inner *parent;
+    uint16_t count;
+    bool is_leaf;
+};
+
+struct mvcc_index_leaf {
+    struct node node;
+    struct mvcc_index_leaf *previous;
+    struct mvcc_index_leaf *next;
+    uint64_t alive; /* bit i: slot i's newest revision is not a tombstone */
+    struct record *slots[LEAF_SLOTS];
+};
+
+struct low {
+    uint32_t size;
+    uint8_t data[];
+};
+
+struct inner {
+    struct node node;
+    struct node *children[INNER_CHILDREN];
+    uint64_t live[INNER_CHILDREN];
+    struct low *lows[INNER_CHILDREN];
+};
+
+struct mvcc_index {
+    struct node *root;
+    struct mvcc_index_leaf *first;
+    int64_t newest; /* the highest main revision ever put */
+    uint64_t keys;
+    uint64_t live;
+    uint64_t revisions;
+};
+
+_Static_assert(LEAF_SLOTS <= 64, "one bit of `alive` per slot");
+
+static struct mvcc_index_leaf *leaf_of(struct node *node)
+{
+    assert(node->is_leaf);
+    return (struct mvcc_index_leaf *)node;
+}
+
+static struct inner *inner_of(struct node *node)
+{
+    assert(!node->is_leaf);
+    return (struct inner *)node;
+}
+
+static struct mvcc_index_leaf *leaf_new(void)
+{
+    struct mvcc_index_leaf *leaf = mem_alloc(sizeof(*leaf));
+    leaf->node = (struct node){NULL, 0, true};
+    leaf->previous = leaf->next = NULL;
+    leaf->alive = 0;
+    return leaf;
+}
+
+static struct inner *inner_new(void)
+{
+    struct inner *inner = mem_alloc(sizeof(*inner));
+    inner->node = (struct node){NULL, 0, false};
+    return inner;
+}
+
+static struct bytes low_bytes(const struct low *low)
+{
+    return bytes_of(low->data, low->size);
+}
+
+/* The shortest bytes above `left` and at most `right`. */
+static struct low *low_between(struct bytes left, struct bytes right)
+{
+    size_t size = 0;
+    while (size < left.size && left.data[size] == right.data[size]) size++;
+    size++;
+    assert(size <= right.size);
+    struct low *low = mem_alloc(sizeof(*low) + size);
+    low->size = (uint32_t)size;
+    memcpy(low->data, right.data, size);
+    return low;
+}
+
+static uint64_t node_live(const struct node *node)
+{
+    if (node->is_leaf) return (uint64_t)__builtin_popcountll(((const struct mvcc_index_leaf *)node)->alive);
+    const struct inner *inner = (const struct inner *)node;
+    uint64_t live = 0;
+    for (unsigned i = 0; i < node->count; i++) live += inner->live[i];
+    return live;
+}
+
+static unsigned child_slot(const struct inner *inner, const struct node *child)
+{
+    unsigned i = 0;
+    while (inner->children[i] != child) i++;
+    assert(i < inner->node.count);
+    return i;
+}
+
+static void add_live(struct mvcc_index *index, struct node *node, int change)
+{
+    index->live += (uint64_t)(int64_t)change;
+    for (; node->parent != NULL; node = &node->parent->node)
+        node->parent->live[child_slot(node->parent, node)] += (uint64_t)(int64_t)change;
+}
+
+/* The child whose keys `key` belongs to. */
+static unsigned inner_find(const struct inner *inner, struct bytes key)
+{
+    unsigned low = 0, high = inner->node.count; /* children below `low` + 1 begin at or before key */
+    while (high - low > 1) {
+        unsigned middle = low + (high - low) / 2;
+        if (bytes_compare(low_bytes(inner->lows[middle]), key) <= 0)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static struct mvcc_index_leaf *find_leaf(const struct mvcc_index *index, struct bytes key)
+{
+    struct node *node = index->root;
+    while (!node->is_leaf) node = inner_of(node)->children[inner_find(inner_of(node), key)];
+    return leaf_of(node);
+}
+
+/* The first slot whose key is >= key; *found when it is equal. */
+static unsigned leaf_find(const struct mvcc_index_leaf *leaf, struct bytes key, bool *found)
+{
+    unsigned low = 0, high = leaf->node.count;
+    *found = false;
+    while (low < high) {
+        unsigned middle = low + (high - low) / 2;
+        int order = bytes_compare(record_key(leaf->slots[middle]), key);
+        if (order == 0) {
+            *found = true;
+            return middle;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static struct record *find_record(const struct mvcc_index *index, struct bytes key)
+{
+    const struct mvcc_index_leaf *leaf = find_leaf(index, key);
+    bool found;
+    unsigned slot = leaf_find(leaf, key, &found);
+    return found ? leaf->slots[slot] : NULL;
+}
+
+/* Bits below `slot`. */
+static uint64_t bits_below(unsigned slot)
+{
+    return slot >= 64 ? UINT64_MAX : (UINT64_C(1) << slot) - 1;
+}
+
+static void leaf_place(struct mvcc_index_leaf *leaf, unsigned slot, struct record *record)
+{
+    assert(leaf->node.count < LEAF_SLOTS && slot <= leaf->node.count);
+    memmove(leaf->slots + slot + 1, leaf->slots + slot, (leaf->node.count - slot) * sizeof(leaf->slots[0]));
+    leaf->slots[slot] = record;
+    leaf->node.count++;
+    uint64_t below = leaf->alive & bits_below(slot);
+    leaf->alive = below | (leaf->alive & ~bits_below(slot)) << 1 | (uint64_t)record_alive(record) << slot;
+}
+
+static void link_child(struct inner *inner, unsigned i, struct node *child, struct low *low)
+{
+    inner->children[i] = child;
+    inner->lows[i] = low;
+    inner->live[i] = node_live(child);
+    child->parent = inner;
+}
+
+/* Puts `right`, which was split off `left`, behind it. `append`: it is the last of its level. Takes `low`. */
+static void insert_child(struct mvcc_index *index, struct node *left, struct low *low, struct node *right,
+                         bool append)
+{
+    struct inner *parent = left->parent;
+    if (parent == NULL) {
+        parent = inner_new();
+        parent->node.count = 2;
+        link_child(parent, 0, left, NULL);
+        link_child(parent, 1, right, low);
+        index->root = &parent->node;
+        return;
+    }
+    unsigned at = child_slot(parent, left), count = parent->node.count;
+    parent->live[at] = node_live(left);
+    struct inner *second = NULL;
+    struct low *second_low = NULL;
+    if (count == INNER_CHILDREN) {
+        unsigned keep = append ? INNER_CHILDREN - 1 : INNER_CHILDREN / 2;
+        second = inner_new();
+        second_low = parent->lows[keep];
+        for (unsigned i = keep; i < count; i++)
+            link_child(second, i - keep, parent->children[i], parent->lows[i]);
+        second->lows[0] = NULL;
+        second->node.count = (uint16_t)(count - keep);
+        parent->node.count = (uint16_t)keep;
+    }
+    struct inner *into = parent;
+    unsigned slot = at + 1;
+    if (second != NULL && at >= parent->node.count) {
+        into = second;
+        slot = at + 1 - parent->node.count;
+    }
+    size_t behind = into->node.count - slot;
+    memmove(into->children + slot + 1, into->children + slot, behind * sizeof(into->children[0]));
+    memmove(into->lows + slot + 1, into->lows + slot, behind * sizeof(into->lows[0]));
+    memmove(into->live + slot + 1, into->live + slot, behind * sizeof(into->live[0]));
+    into->node.count++;
+    link_child(into, slot, right, low);
+    if (second != NULL) insert_child(index, &parent->node, second_low, &second->node, append);
+}
+
+/* Puts a record at `slot` of `leaf`, splitting it when it is full. A leaf that grows at the end of the index
+ * is left full: keys that arrive in order pack tightly. */
+static void insert_record(struct mvcc_index *index, struct mvcc_index_leaf *leaf, unsigned slot,
+                          struct record *record)
+{
+    index->keys++;
+    index->revisions++;
+    if (leaf->node.count < LEAF_SLOTS) {
+        leaf_place(leaf, slot, record);
+        if (record_alive(record)) add_live(index, &leaf->node, 1);
+        return;
+    }
+    if (record_alive(record)) add_live(index, &leaf->node, 1);
+    bool append = leaf->next == NULL && slot == LEAF_SLOTS;
+    unsigned keep = append ? LEAF_SLOTS : LEAF_SLOTS / 2;
+    struct mvcc_index_leaf *right = leaf_new();
+    memcpy(right->slots, leaf->slots + keep, (LEAF_SLOTS - keep) * sizeof(leaf->slots[0]));
+    right->node.count = (uint16_t)(LEAF_SLOTS - keep);
+    right->alive = append ? 0 : leaf->alive >> keep;
+    leaf->node.count = (uint16_t)keep;
+    leaf->alive &= bits_below(keep);
+    right->previous = leaf;
+    right->next = leaf->next;
+    if (right->next != NULL) right->next->previous = right;
+    leaf->next = right;
+    if (append || slot > keep)
+        leaf_place(right, slot - keep, record);
+    else
+        leaf_place(leaf, slot, record);
+    struct low *low = low_between(record_key(leaf->slots[leaf->node.count - 1]), record_key(right->slots[0]));
+    insert_child(index, &leaf->node, low, &right->node, append);
+}
+
+/* Takes child `slot` out of `inner` without freeing it. */
+static void remove_child(struct inner *inner, unsigned slot)
+{
+    free(inner->lows[slot]);
+    size_t behind = inner->node.count - slot - 1u;
+    memmove(inner->children + slot, inner->children + slot + 1, behind * sizeof(inner->children[0]));
+    memmove(inner->lows + slot, inner->lows + slot + 1, behind * sizeof(inner->lows[0]));
+    memmove(inner->live + slot, inner->live + slot + 1, behind * sizeof(inner->live[0]));
+    inner->node.count--;
+    if (slot == 0 && inner->node.count > 0) {
+        free(inner->lows[0]);
+        inner->lows[0] = NULL;
+    }
+}
+
+static void leaf_unlink(struct mvcc_index *index, struct mvcc_index_leaf *leaf)
+{
+    if (leaf->next != NULL) leaf->next->previous = leaf->previous;
+    if (leaf->previous != NULL)
+        leaf->previous->next = leaf->next;
+    else
+        index->first = leaf->next;
+}
+
+/* Appends the content of `right` (child `slot` + 1) to its sibling `left`, leaving `right` empty. */
+static void move_left(struct inner *parent, unsigned slot)
+{
+    struct node *left = parent->children[slot], *right = parent->children[slot + 1];
+    if (left->is_leaf) {
+        struct mvcc_index_leaf *to = leaf_of(left), *from = leaf_of(right);
+        memcpy(to->slots + left->count, from->slots, right->count * sizeof(to->slots[0]));
+        to->alive |= from->alive << left->count;
+    } else {
+        struct inner *to = inner_of(left), *from = inner_of(right);
+        for (unsigned i = 0; i < right->count; i++)
+            link_child(to, left->count + i, from->children[i], from->lows[i]);
+        to->lows[left->count] = parent->lows[slot + 1];
+        parent->lows[slot + 1] = NULL;
+    }
+    left->count = (uint16_t)(left->count + right->count);
+    right->count = 0;
+    parent->live[slot] += parent->live[slot + 1];
+}
+
+static void drop_node(struct mvcc_index *index, struct node *node);
+
+/* After `node` lost something: joins it with a neighbour when both are small, drops it when empty. */
+static void tidy(struct mvcc_index *index, struct node *node)
+{
+    struct inner *parent = node->parent;
+    if (parent == NULL) {
+        while (!index->root->is_leaf && index->root->count == 1) {
+            struct node *only = inner_of(index->root)->children[0];
+            free(index->root);
+            index->root = only;
+            only->parent = NULL;
+        }
+        return;
+    }
+    if (node->count == 0) {
+        drop_node(index, node);
+        return;
+    }
+    unsigned small = node->is_leaf ? LEAF_SMALL : INNER_SMALL;
+    unsigned limit = node->is_leaf ? LEAF_SLOTS * 3 / 4 : INNER_CHILDREN * 3 / 4;
+    if (node->count > small) return;
+    unsigned slot = child_slot(parent, node);
+    if (slot + 1u < parent->node.count && node->count + parent->children[slot + 1]->count <= limit) {
+        struct node *right = parent->children[slot + 1];
+        move_left(parent, slot);
+        drop_node(index, right);
+    } else if (slot > 0 && node->count + parent->children[slot - 1]->count <= limit) {
+        move_left(parent, slot - 1);
+        drop_node(index, node);
+    }
+}
+
+/* Frees an empty node that has a parent. */
+static void drop_node(struct mvcc_index *index, struct node *node)
+{
+    struct inner *parent = node->parent;
+    assert(node->count == 0 && parent != NULL);
+    remove_child(parent, child_slot(parent, node));
+    if (node->is_leaf) leaf_unlink(index, leaf_of(node));
+    free(node);
+    tidy(index, &parent->node);
+}
+
+static void remove_record(struct mvcc_index *index, struct mvcc_index_leaf *leaf, unsigned slot)
+{
+    index->keys--;
+    bool alive = (leaf->alive >> slot & 1) != 0;
+    record_free(leaf->slots[slot]);
+    memmove(leaf->slots + slot, leaf->slots + slot + 1,
+            (leaf->node.count - slot - 1u) * sizeof(leaf->slots[0]));
+    leaf->node.count--;
+    leaf->alive = (leaf->alive & bits_below(slot)) | (leaf->alive >> 1 & ~bits_below(slot));
+    if (alive) add_live(index, &leaf->node, -1);
+    tidy(index, &leaf->node);
+}
+
+/* ---- the interface ---- */
+
+struct mvcc_index *mvcc_index_new(void)
+{
+    struct mvcc_index *index = mem_zalloc(1, sizeof(*index));
+    index->first = leaf_new();
+    index->root = &index->first->node;
+    return index;
+}
+
+static void node_free(struct node *node)
+{
+    for (unsigned i = 0; i < node->count; i++) {
+        if (node->is_leaf) {
+            record_free(leaf_of(node)->slots[i]);
+        } else {
+            free(inner_of(node)->lows[i]);
+            node_free(inner_of(node)->children[i]);
+        }
+    }
+    free(node);
+}
+
+void mvcc_index_free(struct mvcc_index *index)
+{
+    if (index == NULL) return;
+    node_free(index->root);
+    free(index);
+}
+
+/* One more revision of the key in `slot`. */
+static void append(struct mvcc_index *index, struct mvcc_index_leaf *leaf, unsigned slot,
+                   struct mvcc_revision revision, bool tombstone)
+{
+    bool was_alive = record_alive(leaf->slots[slot]);
+    record_append(&leaf->slots[slot], revision, tombstone);
+    index->revisions++;
+    if (was_alive == !tombstone) return;
+    leaf->alive ^= UINT64_C(1) << slot;
+    add_live(index, &leaf->node, tombstone ? -1 : 1);
+}
+
+static void note_newest(struct mvcc_index *index, struct mvcc_revision revision)
+{
+    if (revision.main > index->newest) index->newest = revision.main;
+}
+
+void mvcc_index_put(struct mvcc_index *index, struct bytes key, struct mvcc_revision revision,
+                    struct mvcc_entry *entry)
+{
+    note_newest(index, revision);
+    struct mvcc_index_leaf *leaf = find_leaf(index, key);
+    bool found;
+    unsigned slot = leaf_find(leaf, key, &found);
+    struct record *record;
+    if (found) {
+        append(index, leaf, slot, revision, false);
+        record = leaf->slots[slot];
+    } else {
+        struct moment moment = {revision.main, pack_sub(revision, false), 0};
+        record = record_new_single(key, moment, revision.main, 1);
+        insert_record(index, leaf, slot, record);
+    }
+    bool alive = record_find(record, revision.main, entry);
+    assert(alive);
+}
+
+bool mvcc_index_tombstone(struct mvcc_index *index, struct bytes key, struct mvcc_revision revision)
+{
+    struct mvcc_index_leaf *leaf = find_leaf(index, key);
+    bool found;
+    unsigned slot = leaf_find(leaf, key, &found);
+    if (!found || !record_alive(leaf->slots[slot])) return false;
+    note_newest(index, revision);
+    append(index, leaf, slot, revision, true);
+    return true;
+}
+
+void mvcc_index_restore(struct mvcc_index *index, struct bytes key, struct mvcc_revision revision,
+                        bool tombstone, int64_t created, int64_t version)
+{
+    note_newest(index, revision);
+    struct mvcc_index_leaf *leaf = find_leaf(index, key);
+    bool found;
+    unsigned slot = leaf_find(leaf, key, &found);
+    if (found) {
+        append(index, leaf, slot, revision, tombstone);
+    } else {
+        struct moment moment = {revision.main, pack_sub(revision, tombstone), 0};
+        insert_record(index, leaf, slot, record_new_single(key, moment, created, version));
+    }
+}
+
+void mvcc_index_compact(struct mvcc_index *index, struct bytes key, int64_t at)
+{
+    struct mvcc_index_leaf *leaf = find_leaf(index, key);
+    bool found;
+    unsigned slot = leaf_find(leaf, key, &found);
+    if (!found) return;
+    struct past past;
+    past_of(leaf->slots[slot], &past);
+    uint32_t drop;
+    past_kept(&past, at, &drop);
+    if (drop == 0) return;
+    index->revisions -= drop;
+    if (drop == past.count)
+        remove_record(index, leaf, slot);
+    else
+        record_trim(&leaf->slots[slot], drop);
+}
+
+bool mvcc_index_has(const struct mvcc_index *index, struct bytes key, struct mvcc_revision revision)
+{
+    const struct record *record = find_record(index, key);
+    if (record == NULL) return false;
+    struct past past;
+    past_of(record, &past);
+    for (uint32_t i = past_until(&past, revision.main); i > 0 && past.moments[i - 1].main == revision.main;
+         i--)
+        if (moment_is(&past.moments[i - 1], revision)) return true;
+    return false;
+}
+
+bool mvcc_index_keeps(const struct mvcc_index *index, struct bytes key, struct mvcc_revision revision,
+                      int64_t at, bool keep_tombstone)
+{
+    const struct record *record = find_record(index, key);
+    if (record == NULL) return false;
+    struct past past;
+    past_of(record, &past);
+    uint32_t i, end = past_kept(&past, at, &i);
+    for (; i < end; i++)
+        if (moment_is(&past.moments[i], revision))
+            return keep_tombstone || !moment_tombstone(&past.moments[i]);
+    return false;
+}
+
+bool mvcc_index_find(const struct mvcc_index *index, struct bytes key, int64_t at, struct mvcc_entry *entry)
+{
+    const struct record *record = find_record(index, key);
+    return record != NULL && record_find(record, at, entry);
+}
+
+/* Live keys below `key` in the newest state. */
+static uint64_t rank(const struct mvcc_index *index, struct bytes key)
+{
+    uint64_t live = 0;
+    const struct node *node = index->root;
+    while (!node->is_leaf) {
+        const struct inner *inner = (const struct inner *)node;
+        unsigned child = inner_find(inner, key);
+        for (unsigned i = 0; i < child; i++) live += inner->live[i];
+        node = inner->children[child];
+    }
+    const struct mvcc_index_leaf *leaf = (const struct mvcc_index_leaf *)node;
+    bool found;
+    unsigned slot = leaf_find(leaf, key, &found);
+    return live + (uint64_t)__builtin_popcountll(leaf->alive & bits_below(slot));
+}
+
+uint64_t mvcc_index_count(const struct mvcc_index *index, const struct mvcc_span *span, int64_t at)
+{
+    if (!span->open && bytes_compare(span->from, span->to) >= 0) return 0;
+    if (at >= index->newest)
+        return (span->open ? index->live : rank(index, span->to)) - rank(index, span->from);
+    uint64_t count = 0;
+    struct mvcc_index_cursor cursor = mvcc_index_seek(index, span->from, false);
+    struct mvcc_entry entry;
+    int alive;
+    while ((alive = mvcc_index_next(&cursor, at, &entry)) >= 0) {
+        if (!span->open && bytes_compare(entry.key, span->to) >= 0) break;
+        count += (uint64_t)alive;
+    }
+    return count;
+}
+
+struct mvcc_index_cursor mvcc_index_seek(const struct mvcc_index *index, struct bytes key, bool after)
+{
+    struct mvcc_index_leaf *leaf = find_leaf(index, key);
+    bool found;
+    unsigned slot = leaf_find(leaf, key, &found);
+    return (struct mvcc_index_cursor){leaf, found && after ? slot + 1 : slot};
+}
+
+static const struct record *cursor_next(struct mvcc_index_cursor *cursor)
+{
+    while (cursor->leaf != NULL && cursor->slot >= cursor->leaf->node.count) {
+        if (cursor->leaf->next == NULL) return NULL;
+        cursor->leaf = cursor->leaf->next;
+        cursor->slot = 0;
+    }
+    return cursor->leaf->slots[cursor->slot++];
+}
+
+int mvcc_index_next(struct mvcc_index_cursor *cursor, int64_t at, struct mvcc_entry *entry)
+{
+    const struct record *record = cursor_next(cursor);
+    if (record == NULL) return -1;
+    return record_find(record, at, entry) ? 1 : 0;
+}
+
+int mvcc_index_next_kept(struct mvcc_index_cursor *cursor, int64_t at, bool keep_tombstone)
+{
+    const struct record *record = cursor_next(cursor);
+    if (record == NULL) return -1;
+    struct past past;
+    past_of(record, &past);
+    uint32_t first, end = past_kept(&past, at, &first);
+    if (first == end) return 0;
+    return keep_tombstone || !moment_tombstone(&past.moments[end - 1]) ? 1 : 0;
+}
+
+void mvcc_index_cursor_tombstone(struct mvcc_index *index, struct mvcc_index_cursor *cursor,
+                                 struct mvcc_revision revision)
+{
+    assert(cursor->slot > 0 && (cursor->leaf->alive >> (cursor->slot - 1) & 1) != 0);
+    note_newest(index, revision);
+    append(index, cursor->leaf, cursor->slot - 1, revision, true);
+}
+
+uint64_t mvcc_index_keys(const struct mvcc_index *index)
+{
+    return index->keys;
+}
+
+uint64_t mvcc_index_live_keys(const struct mvcc_index *index)
+{
+    return index->live;
+}
+
+uint64_t mvcc_index_revisions(const struct mvcc_index *index)
+{
+    return index->revisions;
+}
+
+/* ---- verification ---- */
+
+struct totals {
+    uint64_t keys;
+    uint64_t live;
+    uint64_t revisions;
+    struct mvcc_index_leaf *last;
+};
+
+static void verify_record(const struct record *record, struct totals *totals)
+{
+    struct past past;
+    past_of(record, &past);
+    assert(past.count >= 1);
+    if (record_kind(record) == RECORD_HISTORY) {
+        assert(past.count >= 2 && record_history(record)->capacity >= past.count);
+        assert(past.moments[past.count - 1].main == record->main &&
+               past.moments[past.count - 1].sub == record->sub);
+    }
+    assert(past.moments[0].start == 0);
+    for (uint32_t i = 1; i < past.count; i++) {
+        const struct moment *moment = &past.moments[i];
+        assert(mvcc_revision_compare(moment_revision(moment - 1), moment_revision(moment)) < 0);
+        assert(moment->start == (moment_tombstone(moment - 1) ? i : moment[-1].start));
+    }
+    totals->revisions += past.count;
+}
+
+/* All keys below `node` are in [low, high). */
+static void verify_node(const struct mvcc_index *index, struct node *node, const struct low *low,
+                        const struct low *high, struct totals *totals)
+{
+    assert(node->count > 0 || node == index->root);
+    if (!node->is_leaf) {
+        struct inner *inner = inner_of(node);
+        assert(node != index->root || node->count >= 2);
+        for (unsigned i = 0; i < node->count; i++) {
+            assert((i == 0) == (inner->lows[i] == NULL) && inner->children[i]->parent == inner);
+            assert(inner->live[i] == node_live(inner->children[i]));
+            const struct low *next = i + 1u < node->count ? inner->lows[i + 1] : high;
+            verify_node(index, inner->children[i], i == 0 ? low : inner->lows[i], next, totals);
+        }
+        return;
+    }
+    struct mvcc_index_leaf *leaf = leaf_of(node);
+    assert(leaf->previous == totals->last);
+    assert(totals->last != NULL ? totals->last->next == leaf : index->first == leaf);
+    totals->last = leaf;
+    assert((leaf->alive & ~bits_below(node->count)) == 0);
+    for (unsigned i = 0; i < node->count; i++) {
+        struct bytes key = record_key(leaf->slots[i]);
+        assert(i == 0 || bytes_compare(record_key(leaf->slots[i - 1]), key) < 0);
+        assert(low == NULL || bytes_compare(low_bytes(low), key) <= 0);
+        assert(high == NULL || bytes_compare(key, low_bytes(high)) < 0);
+        assert((leaf->alive >> i & 1) == (record_alive(leaf->slots[i]) ? 1u : 0u));
+        verify_record(leaf->slots[i], totals);
+    }
+    totals->keys += node->count;
+    totals->live += node_live(node);
+}
+
+void mvcc_index_verify(const struct mvcc_index *index)
+{
+    struct totals totals = {0, 0, 0, NULL};
+    assert(index->root->parent == NULL);
+    verify_node(index, index->root, NULL, NULL, &totals);
+    assert(totals.last->next == NULL);
+    assert(totals.keys == index->keys && totals.live == index->live && totals.revisions == index->revisions);
+}

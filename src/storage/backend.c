@@ -1,0 +1,609 @@
+#include "storage/backend.h"
+
+#include "base/arena.h"
+#include "base/blob.h"
+#include "base/crc32c.h"
+#include "base/memory.h"
+#include "bolt/bolt.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* etcd reserves this much address space unless a quota was given. */
+static const uint64_t MAP_SIZE_DEFAULT = UINT64_C(10) << 30;
+
+static const char *const bucket_names[BUCKET_COUNT] = {
+    [BUCKET_ALARM] = "alarm",
+    [BUCKET_AUTH] = "auth",
+    [BUCKET_AUTH_ROLES] = "authRoles",
+    [BUCKET_AUTH_USERS] = "authUsers",
+    [BUCKET_CLUSTER] = "cluster",
+    [BUCKET_KEY] = "key",
+    [BUCKET_LEASE] = "lease",
+    [BUCKET_MEMBERS] = "members",
+    [BUCKET_MEMBERS_REMOVED] = "members_removed",
+    [BUCKET_META] = "meta",
+};
+
+#define META_CONSISTENT_INDEX BYTES_LITERAL("consistent_index")
+#define META_TERM             BYTES_LITERAL("term")
+#define META_STORAGE_VERSION  BYTES_LITERAL("storageVersion")
+
+/* What a batch says about one row: a value, or that it is gone. */
+struct row {
+    struct bytes key;
+    struct bytes value;
+    bool deleted;
+};
+
+/* Rows in key order, no key twice. */
+struct rows {
+    struct row *rows;
+    size_t count;
+    size_t capacity;
+};
+
+/* Key rows are only appended and only deleted from the front on, so their deletions are kept apart: inserting
+ * them among the puts would move all of those each time. A row of the batch itself that is deleted is marked
+ * in place. */
+struct backend_batch {
+    struct rows buckets[BUCKET_COUNT];
+    struct rows key_deletes;
+    struct arena *arena; /* keys, and values that were copied */
+    struct blob **blobs; /* the others */
+    size_t blob_count;
+    size_t blob_capacity;
+    size_t blob_bytes;
+    size_t operations;
+};
+
+struct backend {
+    struct bolt *bolt;
+    const struct logger *logger;
+    uint64_t (*now)(void *context);
+    void *now_context;
+    struct bolt_tx *view; /* of the last committed state */
+    struct bolt_bucket buckets[BUCKET_COUNT];
+    struct backend_batch *active;
+    struct backend_batch *in_flight;
+    uint64_t index, term;
+    uint64_t sealed_index, sealed_term;
+    uint64_t size, size_in_use;
+    struct backend_metrics metrics;
+};
+
+const char *backend_bucket_name(enum backend_bucket bucket)
+{
+    return bucket_names[bucket];
+}
+
+static struct bytes bucket_bytes(enum backend_bucket bucket)
+{
+    return bytes_from_string(bucket_names[bucket]);
+}
+
+/* ---- batches ---- */
+
+static struct backend_batch *batch_new(void)
+{
+    struct backend_batch *batch = mem_zalloc(1, sizeof(*batch));
+    batch->arena = arena_new();
+    return batch;
+}
+
+static void batch_free(struct backend_batch *batch)
+{
+    if (batch == NULL) return;
+    for (size_t i = 0; i < batch->blob_count; i++) blob_unref(batch->blobs[i]);
+    free(batch->blobs);
+    for (size_t i = 0; i < BUCKET_COUNT; i++) free(batch->buckets[i].rows);
+    free(batch->key_deletes.rows);
+    arena_free(batch->arena);
+    free(batch);
+}
+
+static size_t batch_bytes(const struct backend_batch *batch)
+{
+    if (batch == NULL) return 0;
+    return arena_footprint(batch->arena) + batch->blob_bytes +
+           (batch->buckets[BUCKET_KEY].capacity + batch->key_deletes.capacity) * sizeof(struct row);
+}
+
+static void batch_keep_blob(struct backend_batch *batch, struct blob *blob)
+{
+    if (batch->blob_count == batch->blob_capacity) {
+        batch->blob_capacity = batch->blob_capacity == 0 ? 64 : batch->blob_capacity * 2;
+        batch->blobs = mem_realloc(batch->blobs, batch->blob_capacity * sizeof(struct blob *));
+    }
+    batch->blobs[batch->blob_count++] = blob_ref(blob);
+    batch->blob_bytes += sizeof(*blob) + blob->size;
+}
+
+/* The first row whose key is >= key. */
+static size_t rows_find(const struct rows *rows, struct bytes key, bool *found)
+{
+    size_t low = 0, high = rows->count;
+    *found = false;
+    if (high == 0 || bytes_compare(rows->rows[high - 1].key, key) < 0) return high;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = bytes_compare(rows->rows[middle].key, key);
+        if (order == 0) {
+            *found = true;
+            return middle;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The row for `key`, made when it is not there. */
+static struct row *rows_at(struct rows *rows, struct bytes key, struct arena *arena)
+{
+    bool found;
+    size_t at = rows_find(rows, key, &found);
+    if (found) return &rows->rows[at];
+    if (rows->count == rows->capacity) {
+        rows->capacity = rows->capacity == 0 ? 16 : rows->capacity * 2;
+        rows->rows = mem_realloc(rows->rows, rows->capacity * sizeof(struct row));
+    }
+    memmove(rows->rows + at + 1, rows->rows + at, (rows->count - at) * sizeof(struct row));
+    rows->count++;
+    rows->rows[at] = (struct row){.key = arena_copy(arena, key)};
+    return &rows->rows[at];
+}
+
+static const struct row *rows_get(const struct rows *rows, struct bytes key)
+{
+    bool found;
+    size_t at = rows_find(rows, key, &found);
+    return found ? &rows->rows[at] : NULL;
+}
+
+/* What the batch says about a row; NULL when nothing. */
+static const struct row *batch_get(const struct backend_batch *batch, enum backend_bucket bucket,
+                                   struct bytes key)
+{
+    if (batch == NULL) return NULL;
+    const struct row *row = rows_get(&batch->buckets[bucket], key);
+    if (row == NULL && bucket == BUCKET_KEY) row = rows_get(&batch->key_deletes, key);
+    return row;
+}
+
+static struct row *put_row(struct backend *backend, enum backend_bucket bucket, struct bytes key)
+{
+    assert(bucket < BUCKET_COUNT);
+    struct backend_batch *batch = backend->active;
+    struct rows *rows = &batch->buckets[bucket];
+    assert(bucket != BUCKET_KEY || rows->count == 0 ||
+           bytes_compare(rows->rows[rows->count - 1].key, key) < 0);
+    batch->operations++;
+    struct row *row = rows_at(rows, key, batch->arena);
+    row->deleted = false;
+    return row;
+}
+
+void backend_put(struct backend *backend, enum backend_bucket bucket, struct bytes key, struct bytes value)
+{
+    put_row(backend, bucket, key)->value = arena_copy(backend->active->arena, value);
+}
+
+void backend_put_blob(struct backend *backend, enum backend_bucket bucket, struct bytes key,
+                      struct blob *blob, size_t size)
+{
+    assert(size <= blob->size);
+    put_row(backend, bucket, key)->value = bytes_of(blob->data, size);
+    batch_keep_blob(backend->active, blob);
+}
+
+void backend_delete(struct backend *backend, enum backend_bucket bucket, struct bytes key)
+{
+    assert(bucket < BUCKET_COUNT);
+    struct backend_batch *batch = backend->active;
+    batch->operations++;
+    struct rows *rows = &batch->buckets[bucket];
+    if (bucket == BUCKET_KEY && rows_get(rows, key) == NULL) rows = &batch->key_deletes;
+    struct row *row = rows_at(rows, key, batch->arena);
+    row->value = BYTES_EMPTY;
+    row->deleted = true;
+}
+
+/* ---- reading ---- */
+
+struct error *backend_get(struct backend *backend, enum backend_bucket bucket, struct bytes key, bool *found,
+                          struct bytes *value)
+{
+    assert(bucket < BUCKET_COUNT);
+    const struct row *row = batch_get(backend->active, bucket, key);
+    if (row == NULL) row = batch_get(backend->in_flight, bucket, key);
+    if (row != NULL) {
+        *found = !row->deleted;
+        *value = row->value;
+        return NULL;
+    }
+    struct error *error = bolt_get(&backend->buckets[bucket], key, value, found);
+    return error == NULL ? NULL : error_wrap(error, "read from bucket %s", bucket_names[bucket]);
+}
+
+/* The places a row may come from, newest first: what an earlier one says hides the later ones. */
+enum { SOURCES_MAX = 4 };
+
+struct scan {
+    struct {
+        const struct row *next;
+        const struct row *end;
+    } sources[SOURCES_MAX];
+    size_t source_count;
+    struct bolt_cursor cursor;
+};
+
+static void scan_source(struct scan *scan, const struct rows *rows, struct bytes from)
+{
+    bool found;
+    size_t at = rows_find(rows, from, &found);
+    if (at == rows->count) return;
+    scan->sources[scan->source_count].next = rows->rows + at;
+    scan->sources[scan->source_count].end = rows->rows + rows->count;
+    scan->source_count++;
+}
+
+static void scan_batch(struct scan *scan, const struct backend_batch *batch, enum backend_bucket bucket,
+                       struct bytes from)
+{
+    if (batch == NULL) return;
+    scan_source(scan, &batch->buckets[bucket], from);
+    if (bucket == BUCKET_KEY) scan_source(scan, &batch->key_deletes, from);
+}
+
+/* Takes the row with the smallest key from all sources. False at the end. Key and value of a row from bolt
+ * stay valid when the cursor moves on. */
+static struct error *scan_next(struct scan *scan, struct row *row, bool *any)
+{
+    const struct row *smallest = NULL;
+    for (size_t i = 0; i < scan->source_count; i++) {
+        if (scan->sources[i].next == scan->sources[i].end) continue;
+        if (smallest == NULL || bytes_compare(scan->sources[i].next->key, smallest->key) < 0)
+            smallest = scan->sources[i].next;
+    }
+    int order = smallest == NULL      ? -1
+                : !scan->cursor.valid ? 1
+                                      : bytes_compare(scan->cursor.key, smallest->key);
+    *any = smallest != NULL || scan->cursor.valid;
+    if (!*any) return NULL;
+    if (smallest == NULL || order < 0)
+        *row = (struct row){scan->cursor.key, scan->cursor.value, scan->cursor.is_bucket};
+    else
+        *row = *smallest;
+    if (order >= 0)
+        for (size_t i = 0; i < scan->source_count; i++)
+            if (scan->sources[i].next != scan->sources[i].end &&
+                bytes_equal(scan->sources[i].next->key, row->key))
+                scan->sources[i].next++;
+    return scan->cursor.valid && order <= 0 ? bolt_cursor_next(&scan->cursor) : NULL;
+}
+
+static struct error *scan_run(struct scan *scan, struct bytes from, struct bytes to, backend_visit *visit,
+                              void *context)
+{
+    TRY(bolt_cursor_seek(&scan->cursor, from));
+    for (;;) {
+        struct row row;
+        bool any;
+        TRY(scan_next(scan, &row, &any));
+        if (!any || (to.size > 0 && bytes_compare(row.key, to) >= 0)) return NULL;
+        if (!row.deleted && !visit(context, row.key, row.value)) return NULL;
+    }
+}
+
+struct error *backend_scan(struct backend *backend, enum backend_bucket bucket, struct bytes from,
+                           struct bytes to, backend_visit *visit, void *context)
+{
+    assert(bucket < BUCKET_COUNT);
+    struct scan scan;
+    scan.source_count = 0;
+    scan_batch(&scan, backend->active, bucket, from);
+    scan_batch(&scan, backend->in_flight, bucket, from);
+    bolt_cursor_init(&scan.cursor, &backend->buckets[bucket]);
+    struct error *error = scan_run(&scan, from, to, visit, context);
+    return error == NULL ? NULL : error_wrap(error, "scan bucket %s", bucket_names[bucket]);
+}
+
+/* ---- opening and the view ---- */
+
+static struct error *open_bucket(const struct bolt_tx *tx, enum backend_bucket bucket,
+                                 struct bolt_bucket *opened)
+{
+    bool found;
+    TRY(bolt_bucket(tx, bucket_bytes(bucket), opened, &found));
+    if (found) return NULL;
+    return error_new(ERROR_CORRUPT, "bucket %s is missing", bucket_names[bucket]);
+}
+
+/* Moves reads to the last committed state. */
+static struct error *move_view(struct backend *backend)
+{
+    bolt_end_read(backend->view);
+    backend->view = NULL;
+    TRY(bolt_begin_read(backend->bolt, &backend->view));
+    for (enum backend_bucket i = 0; i < BUCKET_COUNT; i++)
+        TRY(open_bucket(backend->view, i, &backend->buckets[i]));
+    struct bolt_stats stats;
+    bolt_stats(backend->bolt, &stats);
+    backend->size = stats.size;
+    backend->size_in_use = stats.in_use;
+    return NULL;
+}
+
+static struct error *create_buckets(struct bolt *bolt)
+{
+    struct bolt_tx *tx;
+    TRY(bolt_begin_write(bolt, &tx));
+    for (enum backend_bucket i = 0; i < BUCKET_COUNT; i++) {
+        struct bolt_bucket bucket;
+        struct error *error = bolt_bucket_create(tx, bucket_bytes(i), &bucket);
+        if (error != NULL) {
+            bolt_rollback(tx);
+            return error;
+        }
+    }
+    return bolt_commit(tx);
+}
+
+static struct error *missing_buckets(struct bolt *bolt, bool *missing)
+{
+    struct bolt_tx *tx;
+    TRY(bolt_begin_read(bolt, &tx));
+    struct error *error = NULL;
+    *missing = false;
+    for (enum backend_bucket i = 0; error == NULL && i < BUCKET_COUNT; i++) {
+        struct bolt_bucket bucket;
+        bool found = true;
+        error = bolt_bucket(tx, bucket_bytes(i), &bucket, &found);
+        if (!found) *missing = true;
+    }
+    bolt_end_read(tx);
+    return error;
+}
+
+static struct error *read_counter(struct backend *backend, struct bytes key, uint64_t *counter)
+{
+    bool found;
+    struct bytes value;
+    TRY(backend_get(backend, BUCKET_META, key, &found, &value));
+    *counter = 0;
+    if (!found) return NULL;
+    if (value.size != 8)
+        return error_new(ERROR_CORRUPT, "meta row %.*s has %zu bytes instead of 8", (int)key.size,
+                         (const char *)key.data, value.size);
+    *counter = be64_get(value.data);
+    return NULL;
+}
+
+static struct error *load(struct backend *backend)
+{
+    bool missing;
+    TRY(missing_buckets(backend->bolt, &missing));
+    if (missing) TRY(create_buckets(backend->bolt));
+    TRY(move_view(backend));
+    TRY(read_counter(backend, META_CONSISTENT_INDEX, &backend->index));
+    TRY(read_counter(backend, META_TERM, &backend->term));
+    backend->sealed_index = backend->index;
+    backend->sealed_term = backend->term;
+    return NULL;
+}
+
+struct error *backend_open(struct fs *fs, const char *path, const struct backend_options *options,
+                           struct backend **backend)
+{
+    struct bolt_options bolt_options = {
+        .initial_map_size = options->initial_map_size == 0 ? MAP_SIZE_DEFAULT : options->initial_map_size,
+        .no_sync = options->no_sync,
+        .lock = true,
+    };
+    struct bolt *bolt;
+    TRY(bolt_open(fs, path, &bolt_options, &bolt));
+    struct backend *opened = mem_zalloc(1, sizeof(*opened));
+    opened->bolt = bolt;
+    opened->logger = options->logger == NULL ? &log_discard : options->logger;
+    opened->now = options->now;
+    opened->now_context = options->now_context;
+    opened->active = batch_new();
+    opened->metrics.commit = (struct metric_histogram)METRIC_HISTOGRAM(1000000, 14);
+    struct error *error = load(opened);
+    if (error != NULL) {
+        error_free(backend_close(opened));
+        return error_wrap(error, "open backend %s", path);
+    }
+    *backend = opened;
+    return NULL;
+}
+
+struct error *backend_close(struct backend *backend)
+{
+    assert(backend->in_flight == NULL);
+    bolt_end_read(backend->view);
+    struct error *error = bolt_close(backend->bolt);
+    batch_free(backend->active);
+    free(backend);
+    return error;
+}
+
+/* ---- sealing and committing ---- */
+
+uint64_t backend_consistent_index(const struct backend *backend)
+{
+    return backend->index;
+}
+
+uint64_t backend_consistent_term(const struct backend *backend)
+{
+    return backend->term;
+}
+
+void backend_set_consistent(struct backend *backend, uint64_t index, uint64_t term)
+{
+    assert(index >= backend->index);
+    backend->index = index;
+    backend->term = term;
+}
+
+size_t backend_pending_operations(const struct backend *backend)
+{
+    return backend->active->operations;
+}
+
+size_t backend_pending_bytes(const struct backend *backend)
+{
+    return batch_bytes(backend->active) + batch_bytes(backend->in_flight);
+}
+
+bool backend_in_flight(const struct backend *backend)
+{
+    return backend->in_flight != NULL;
+}
+
+/* 0 means "unknown" and is never written. */
+static void put_counter(struct backend *backend, struct bytes key, uint64_t counter)
+{
+    if (counter == 0) return;
+    uint8_t value[8];
+    be64_put(value, counter);
+    backend_put(backend, BUCKET_META, key, bytes_of(value, sizeof(value)));
+}
+
+struct backend_batch *backend_seal(struct backend *backend)
+{
+    assert(backend->in_flight == NULL);
+    bool moved = backend->index != backend->sealed_index || backend->term != backend->sealed_term;
+    if (backend->active->operations == 0 && !moved) return NULL;
+    if (moved) {
+        put_counter(backend, META_CONSISTENT_INDEX, backend->index);
+        put_counter(backend, META_TERM, backend->term);
+    }
+    backend->sealed_index = backend->index;
+    backend->sealed_term = backend->term;
+    backend->in_flight = backend->active;
+    backend->active = batch_new();
+    return backend->in_flight;
+}
+
+static struct error *write_rows(const struct bolt_bucket *bucket, const struct rows *rows, bool may_exist)
+{
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct row *row = &rows->rows[i];
+        if (!row->deleted)
+            TRY(bolt_put(bucket, row->key, row->value));
+        else if (may_exist)
+            TRY(bolt_delete(bucket, row->key, NULL));
+    }
+    return NULL;
+}
+
+static struct error *write_batch(struct bolt_tx *tx, const struct backend_batch *batch)
+{
+    for (enum backend_bucket i = 0; i < BUCKET_COUNT; i++) {
+        if (batch->buckets[i].count == 0 && (i != BUCKET_KEY || batch->key_deletes.count == 0)) continue;
+        struct bolt_bucket bucket;
+        struct error *error = open_bucket(tx, i, &bucket);
+        if (error == NULL && i == BUCKET_KEY) error = write_rows(&bucket, &batch->key_deletes, true);
+        /* A key row that was put and deleted within the batch never was in the file. */
+        if (error == NULL) error = write_rows(&bucket, &batch->buckets[i], i != BUCKET_KEY);
+        if (error != NULL) return error_wrap(error, "write bucket %s", bucket_names[i]);
+    }
+    return NULL;
+}
+
+struct error *backend_commit(struct backend *backend, struct backend_batch *batch)
+{
+    uint64_t began = backend->now == NULL ? 0 : backend->now(backend->now_context);
+    struct bolt_tx *tx;
+    TRY(bolt_begin_write(backend->bolt, &tx));
+    struct error *error = write_batch(tx, batch);
+    if (error != NULL) {
+        bolt_rollback(tx);
+        return error_wrap(error, "commit backend");
+    }
+    error = bolt_commit(tx);
+    if (error != NULL) return error_wrap(error, "commit backend");
+    if (backend->now != NULL)
+        metric_observe(&backend->metrics.commit, backend->now(backend->now_context) - began);
+    return NULL;
+}
+
+struct error *backend_committed(struct backend *backend, struct backend_batch *batch)
+{
+    assert(batch == backend->in_flight);
+    backend->in_flight = NULL;
+    batch_free(batch);
+    struct error *error = move_view(backend);
+    return error == NULL ? NULL : error_wrap(error, "read what was committed");
+}
+
+uint64_t backend_size(const struct backend *backend)
+{
+    return backend->size;
+}
+
+uint64_t backend_size_in_use(const struct backend *backend)
+{
+    return backend->size_in_use;
+}
+
+uint64_t backend_open_read_transactions(const struct backend *backend)
+{
+    struct bolt_stats stats;
+    bolt_stats(backend->bolt, &stats);
+    return stats.open_readers;
+}
+
+struct backend_metrics *backend_metrics(struct backend *backend)
+{
+    return &backend->metrics;
+}
+
+struct bolt *backend_bolt(struct backend *backend)
+{
+    return backend->bolt;
+}
+
+/* ---- hash ---- */
+
+static bool is_hashed(enum backend_bucket bucket, struct bytes key)
+{
+    if (bucket != BUCKET_META) return true;
+    return !bytes_equal(key, META_CONSISTENT_INDEX) && !bytes_equal(key, META_TERM) &&
+           !bytes_equal(key, META_STORAGE_VERSION);
+}
+
+static struct error *hash_bucket(const struct bolt_tx *tx, enum backend_bucket bucket, uint32_t *hash)
+{
+    struct bolt_bucket opened;
+    TRY(open_bucket(tx, bucket, &opened));
+    struct bytes name = bucket_bytes(bucket);
+    *hash = crc32c(*hash, name.data, name.size);
+    struct bolt_cursor cursor;
+    bolt_cursor_init(&cursor, &opened);
+    TRY(bolt_cursor_first(&cursor));
+    while (cursor.valid) {
+        if (is_hashed(bucket, cursor.key)) {
+            *hash = crc32c(*hash, cursor.key.data, cursor.key.size);
+            *hash = crc32c(*hash, cursor.value.data, cursor.value.size);
+        }
+        TRY(bolt_cursor_next(&cursor));
+    }
+    return NULL;
+}
+
+struct error *backend_hash(struct backend *backend, uint32_t *hash)
+{
+    struct bolt_tx *tx;
+    TRY(bolt_begin_read(backend->bolt, &tx));
+    struct error *error = NULL;
+    *hash = 0;
+    for (enum backend_bucket i = 0; error == NULL && i < BUCKET_COUNT; i++) error = hash_bucket(tx, i, hash);
+    bolt_end_read(tx);
+    return error == NULL ? NULL : error_wrap(error, "hash backend");
+}
