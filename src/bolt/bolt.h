@@ -6,9 +6,8 @@
  * from a map of the file. The format is described at the head of page.h; files may be handed to and taken
  * from bbolt and etcd.
  *
- *      bolt_open -> bolt_begin_write -> bolt_bucket_create / bolt_put / bolt_delete -> bolt_commit |
- * bolt_rollback
- *                -> bolt_begin_read  -> bolt_bucket / bolt_get / bolt_cursor_*      -> bolt_end_read
+ *      bolt_open ─┬─▶ bolt_begin_write ─▶ bolt_bucket_create, bolt_put, bolt_delete ─▶ bolt_commit
+ *                 └─▶ bolt_begin_read ──▶ bolt_bucket, bolt_get, bolt_cursor_* ──────▶ bolt_end_read
  *
  * Ownership. Keys and values handed in are copied. Those handed out, and `struct bolt_bucket` values, live
  * exactly as long as their transaction; they must not be written to. Every transaction must have ended before
