@@ -62,6 +62,17 @@ void arena_reset(struct arena *arena)
     arena->chunks->used = 0;
 }
 
+void arena_adopt(struct arena *arena, struct arena *child)
+{
+    if (child == NULL) return;
+    struct chunk *last = child->chunks;
+    while (last->next != NULL) last = last->next;
+    last->next = arena->chunks->next;
+    arena->chunks->next = child->chunks;
+    arena->footprint += child->footprint;
+    free(child);
+}
+
 void *arena_alloc(struct arena *arena, size_t size)
 {
     const size_t mask = alignof(max_align_t) - 1;

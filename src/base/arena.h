@@ -25,6 +25,9 @@ char *arena_string(struct arena *arena, struct bytes bytes)
     __attribute__((returns_nonnull, warn_unused_result));
 char *arena_printf(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3), nonnull(2), returns_nonnull));
+/* Everything in `child` now belongs to `arena` and goes with it; the child itself is gone. NULL is allowed.
+ */
+void arena_adopt(struct arena *arena, struct arena *child);
 /* Bytes taken from the system, for limits and statistics. */
 size_t arena_footprint(const struct arena *arena);
 

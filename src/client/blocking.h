@@ -27,6 +27,10 @@ void blocking_free(struct blocking_client *blocking);
 /* Async-signal-safe. */
 void blocking_interrupt(struct blocking_client *blocking);
 void blocking_clear_interrupt(struct blocking_client *blocking);
+/* While held, an interrupt has no effect on waiting: for the clean-up that must get through. Counts. */
+void blocking_hold_interrupts(struct blocking_client *blocking);
+void blocking_release_interrupts(struct blocking_client *blocking);
+/* Whether an interrupt is pending, held or not. */
 bool blocking_is_interrupted(const struct blocking_client *blocking);
 
 size_t blocking_endpoint_count(const struct blocking_client *blocking);

@@ -62,8 +62,8 @@ struct client_options {
 /* Connections are opened in the background: endpoints that do not answer are no error here. */
 struct error *client_new(struct loop *loop, const struct client_options *options, struct client **client)
     __attribute__((warn_unused_result));
-/* Ends everything that is under way with "context canceled"; those callbacks come before this returns. NULL
- * is allowed. */
+/* Ends everything that is under way with "context canceled"; those callbacks come before this returns
+ * and must not start anything. Not from within a callback. NULL is allowed. */
 void client_free(struct client *client);
 
 size_t client_endpoint_count(const struct client *client);
@@ -104,7 +104,7 @@ typedef void client_reply_fn(void *context, struct client_reply *reply);
 struct client_call *client_call(struct client *client, enum client_rpc rpc, const ProtobufCMessage *request,
                                 const struct client_call_options *options, client_reply_fn *done,
                                 void *context);
-/* done comes with "context canceled", from the loop. Not after done came. */
+/* done comes with "context canceled", later, from the loop. Not after done came. */
 void client_call_cancel(struct client_call *call);
 
 /* Logs in, if there is a user, within the dial timeout; done at once otherwise. Not necessary (calls do it

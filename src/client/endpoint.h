@@ -10,7 +10,6 @@
 #define CLIENT_ENDPOINT_H
 
 #include "base/buf.h"
-#include "base/error.h"
 
 enum endpoint_tls {
     ENDPOINT_TLS_IF_CONFIGURED, /* no scheme, or unix: */
@@ -20,16 +19,15 @@ enum endpoint_tls {
 
 struct endpoint {
     char *text;        /* as written, blanks trimmed: what is printed */
-    char *host;        /* without brackets; a path for a socket */
-    char *port;        /* "" for a socket */
-    char *authority;   /* ":authority" of requests */
-    char *server_name; /* what a certificate must name */
-    bool is_unix;
+    char *address;     /* for net/transport.h: "host:port" or "unix:path" */
+    char *server_name; /* what a certificate must name: the host, or the socket's file name */
     enum endpoint_tls tls;
 };
 
-/* Free with endpoint_deinit. An error says what is wrong with `text`. */
-struct error *endpoint_parse(const char *text, struct endpoint *endpoint) __attribute__((warn_unused_result));
+/* Any text is an endpoint; one that makes no sense fails when it is connected to, as with etcd's client.
+ * False for an empty text (or blanks): there is nothing to connect to then, and nothing to free. Else free
+ * with endpoint_deinit. */
+bool endpoint_parse(const char *text, struct endpoint *endpoint) __attribute__((warn_unused_result));
 void endpoint_deinit(struct endpoint *endpoint);
 
 #endif

@@ -167,6 +167,23 @@ static void arena_memory_is_aligned_and_separate(void **state)
     arena_free(NULL);
 }
 
+static void an_adopted_arena_lives_as_long_as_its_new_owner(void **state)
+{
+    (void)state;
+    struct arena *arena = arena_new(), *child = arena_new();
+    char *text = arena_string(child, BYTES_LITERAL("kept"));
+    memset(arena_alloc(child, 3 << 20), 1, 3 << 20);
+    arena_adopt(arena, child);
+    arena_adopt(arena, NULL);
+    assert_true(arena_footprint(arena) > 3 << 20);
+    memset(arena_alloc(arena, 5000), 2, 5000);
+    assert_string_equal(text, "kept");
+    arena_reset(arena);
+    assert_true(arena_footprint(arena) < 1 << 20);
+    memset(arena_alloc(arena, 100), 3, 100);
+    arena_free(arena);
+}
+
 static void arena_reset_returns_to_the_first_chunk(void **state)
 {
     (void)state;
@@ -1387,6 +1404,7 @@ int main(void)
         cmocka_unit_test(bytes_equal_and_prefix_accept_empty_runs),
         cmocka_unit_test(integers_keep_their_value_at_any_alignment),
         cmocka_unit_test(arena_memory_is_aligned_and_separate),
+        cmocka_unit_test(an_adopted_arena_lives_as_long_as_its_new_owner),
         cmocka_unit_test(arena_reset_returns_to_the_first_chunk),
         cmocka_unit_test(arena_copies_do_not_alias_their_source),
         cmocka_unit_test(blob_lives_until_its_last_reference),
