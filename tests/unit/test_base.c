@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/error.h"
+#include "base/heap.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mailbox.h"
@@ -389,6 +390,40 @@ static void crc32c_of_parts_is_that_of_the_whole(void **state)
     uint32_t whole = crc32c(0, data, 64);
     for (size_t cut = 0; cut <= 64; cut++)
         assert_int_equal(crc32c(crc32c(0, data, cut), data + cut, 64 - cut), whole);
+}
+
+/* ---- heap ---- */
+
+static void heap_gives_the_least_key_first_and_equal_ones_in_order(void **state)
+{
+    (void)state;
+    struct rng rng;
+    rng_init(&rng, 3);
+    struct heap heap = {0};
+    struct heap_node nodes[50] = {{0}};
+    uint64_t put_at[50] = {0}, puts = 0;
+    for (int step = 0; step < 20000; step++) {
+        size_t i = rng_below(&rng, 50);
+        if (rng_chance(&rng, 1, 3)) {
+            heap_remove(&heap, &nodes[i]);
+            assert_false(heap_contains(&nodes[i]));
+        } else {
+            heap_put(&heap, &nodes[i], (int64_t)rng_below(&rng, 20) - 10);
+            put_at[i] = puts++;
+        }
+        const struct heap_node *first = NULL;
+        size_t count = 0;
+        for (size_t j = 0; j < 50; j++) {
+            if (!heap_contains(&nodes[j])) continue;
+            count++;
+            if (first == NULL || nodes[j].key < first->key ||
+                (nodes[j].key == first->key && put_at[j] < put_at[first - nodes]))
+                first = &nodes[j];
+        }
+        assert_int_equal(heap.count, count);
+        assert_ptr_equal(heap_first(&heap), first);
+    }
+    heap_deinit(&heap);
 }
 
 /* --- error --- */
@@ -1415,6 +1450,7 @@ int main(void)
         cmocka_unit_test(crc32c_has_its_known_values),
         cmocka_unit_test(crc32c_paths_agree_at_every_length_and_alignment),
         cmocka_unit_test(crc32c_of_parts_is_that_of_the_whole),
+        cmocka_unit_test(heap_gives_the_least_key_first_and_equal_ones_in_order),
         cmocka_unit_test(error_collects_context_in_front),
         cmocka_unit_test(error_of_a_system_call_has_a_kind),
         cmocka_unit_test(error_try_returns_early_and_unchanged),
