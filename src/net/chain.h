@@ -15,28 +15,34 @@
 enum { CHAIN_LINK_THRESHOLD = 4096, CHAIN_BLOCK_SIZE = 16 * 1024 };
 
 struct chain_segment {
-    struct blob *blob; /* one reference */
-    size_t begin, end; /* the part of it that is meant */
-    bool block;        /* made by this chain, may be appended to up to blob->size */
+    const uint8_t *data;
+    size_t size;
+    struct blob *blob; /* one reference; NULL: memory that outlives the segment */
+    bool block;        /* `blob` was made by this chain and may be appended to, up to its size */
 };
 
 struct chain {
     struct chain_segment *segments;
     size_t first, count, capacity; /* segments[first .. first + count) are in use */
     size_t size;                   /* bytes in all of them */
+    size_t block_size;             /* of new blocks; 0: CHAIN_BLOCK_SIZE */
 };
 
 void chain_deinit(struct chain *chain);
 void chain_clear(struct chain *chain);
 /* Copies. */
 void chain_append(struct chain *chain, struct bytes bytes);
-/* `bytes` must lie in `blob`; takes a reference of its own when it links. */
+/* `bytes` must lie in `blob`; links with a reference of its own when they are many, copies otherwise. */
+void chain_append_shared(struct chain *chain, struct blob *blob, struct bytes bytes);
+/* The same, always linked, and takes the caller's reference. */
 void chain_append_blob(struct chain *chain, struct blob *blob, struct bytes bytes);
-/* Room for `size` bytes (at most CHAIN_BLOCK_SIZE) in one run at the end; commit with chain_committed. */
+/* Borrows: the bytes must stay as they are until they have been consumed. */
+void chain_append_static(struct chain *chain, struct bytes bytes);
+/* Room for `size` bytes (at most the block size) in one run at the end; commit with chain_committed. */
 uint8_t *chain_reserve(struct chain *chain, size_t size);
 void chain_committed(struct chain *chain, size_t size);
-/* Moves everything of `from` behind `chain`. */
-void chain_move(struct chain *chain, struct chain *from);
+/* Takes the first `size` bytes of `from` and puts them behind `chain`, linked or copied as is cheaper. */
+void chain_move(struct chain *chain, struct chain *from, size_t size);
 /* Drops the first `size` bytes. */
 void chain_consume(struct chain *chain, size_t size);
 /* Describes the first bytes in at most `limit` vectors; returns how many. */

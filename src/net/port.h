@@ -7,11 +7,12 @@
 #ifndef NET_PORT_H
 #define NET_PORT_H
 
+#include "base/list.h"
 #include "net/grpc_server.h"
 #include "net/http1.h"
 #include "net/transport.h"
 
-/* Borrowed as long as a connection sniffs; all three belong to the connection's loop. */
+/* Borrowed until port_close and one more turn of the loop; all three belong to the connection's loop. */
 struct port {
     struct grpc_server *grpc;  /* NULL: no gRPC on this port */
     struct http1_server *http; /* NULL: no HTTP/1 */
@@ -19,10 +20,13 @@ struct port {
     const struct transport_security *security; /* NULL: plain text only */
     bool plain_too;            /* with security: also accept plain text, told apart by the first byte */
     int64_t handshake_timeout; /* ns for the handshake and the first bytes; 0: 5 minutes plain, 10 s TLS */
-    const struct logger *logger;
+    LIST_HEAD(, sniffer) sniffers; /* zero at first; port's own */
 };
 
 /* Takes a new transport, not started. */
-void port_accept(const struct port *port, struct transport *transport);
+void port_accept(struct port *port, struct transport *transport);
+/* Closes the connections that have not yet said what they speak; call it before closing the servers behind.
+ */
+void port_close(struct port *port);
 
 #endif

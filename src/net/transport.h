@@ -15,9 +15,10 @@
  * Handshake: a transport with a handshake (TLS) reports on_open when it is done; plain ones report it too,
  * from transport_start. Nothing is read before on_open; what is written before it is kept.
  *
- * Closing: transport_close (at once) or transport_finish (after the output has been written). on_close comes exactly once,
- * also for failures and the peer's end of stream, and always from the loop, never from within a function the user called.
- * The memory is released after on_close has returned; no function may be called afterwards. Loop thread only.
+ * Closing: transport_close (at once) or transport_finish (after the output has been written). on_close comes
+ * exactly once, also for failures and the peer's end of stream, and always from the loop, never from within a
+ * function the user called. The memory is released after on_close has returned; no function may be called
+ * afterwards. Loop thread only.
  */
 #ifndef NET_TRANSPORT_H
 #define NET_TRANSPORT_H
@@ -50,7 +51,6 @@ struct transport_operations {
     /* May be NULL for a transport without them. */
     struct bytes (*alpn)(struct transport *transport);
     struct x509_st *(*peer_certificate)(struct transport *transport);
-    int (*file_descriptor)(struct transport *transport);
 };
 
 enum transport_state {
@@ -77,7 +77,10 @@ struct transport {
     struct loop_deferred flush;
     struct error *error; /* why it ends */
     uint64_t bytes_read, bytes_written;
-    char *local_address, *peer_address; /* as Go prints them: "127.0.0.1:2379", "[::1]:80", "@", a path */
+    char *local_address,
+        *peer_address; /* as Go prints them: "127.0.0.1:2379", "[::1]:80", "@", a path; NULL: unknown */
+    void (*on_free)(void *context); /* for who counts open transports */
+    void *on_free_context;
 };
 
 /* Sets who is called; may be changed any time (after a handshake, after looking at the first bytes). */
@@ -112,11 +115,11 @@ static inline struct loop *transport_loop(const struct transport *transport)
 }
 static inline const char *transport_peer_address(const struct transport *transport)
 {
-    return transport->peer_address;
+    return transport->peer_address == NULL ? "" : transport->peer_address;
 }
 static inline const char *transport_local_address(const struct transport *transport)
 {
-    return transport->local_address;
+    return transport->local_address == NULL ? "" : transport->local_address;
 }
 /* The application protocol agreed on in the handshake ("h2"); empty when there is none. */
 struct bytes transport_alpn(struct transport *transport);
