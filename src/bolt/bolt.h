@@ -66,10 +66,10 @@ struct bolt_options {
 };
 
 /* Opens `path`, creating it (unless read_only) when it is missing or empty; creation is atomic: a new file
- * appears under its name only when it is complete and synced (until then as PATH.tmp.new). NULL options are
- * all zeros. A file with a stored freelist is opened at once, any other one (etcd's) for writing is scanned
- * for free pages; for reading only it is not. ERROR_CORRUPT when no meta page is valid, the file is shorter
- * than its meta page says, or the scan finds damage. */
+ * appears under its name only when it is complete and synced (until then it is PATH.tmp.new). NULL options
+ * are all zeros. For writing, all reachable pages are looked at once, in the order of the file, to find the
+ * free ones. ERROR_CORRUPT when no meta page is valid, the file is shorter than its meta page says, or damage
+ * is found on the way. */
 struct error *bolt_open(struct fs *fs, const char *path, const struct bolt_options *options, struct bolt **db)
     __attribute__((warn_unused_result));
 /* Frees `db` in every case. NULL is allowed. */

@@ -219,35 +219,49 @@ static void add_unseen(struct scan *scan)
     }
 }
 
-static struct error *scan_free_pages(struct bolt *db)
+/* A freelist stored in the file is only held against what was found: its own pages are used until the first
+ * commit, and a list that names pages in use would ruin the file. */
+static struct error *scan_stored_freelist(struct scan *scan, const uint8_t **ids, uint64_t *count)
+{
+    const struct meta *meta = &scan->db->meta;
+    uint32_t overflow;
+    *count = 0;
+    if (meta->freelist == FREELIST_NOT_STORED) return NULL;
+    TRY(page_open_freelist(scan->db->map->data, meta->page_size, meta->high_water, meta->freelist, ids, count,
+                           &overflow));
+    for (uint64_t id = meta->freelist; id <= meta->freelist + overflow; id++)
+        scan->seen[id / 64] |= (uint64_t)1 << (id % 64);
+    return NULL;
+}
+
+static struct error *scan_file(struct scan *scan)
+{
+    const uint8_t *ids = NULL;
+    uint64_t count, high_water = scan->db->meta.high_water;
+    TRY(scan_stored_freelist(scan, &ids, &count));
+    TRY(scan_all(scan));
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t id = load64(ids + i * 8);
+        if (id < 2 || id >= high_water || (scan->seen[id / 64] >> (id % 64) & 1) != 0)
+            return error_new(ERROR_CORRUPT,
+                             "page %" PRIu64 ": the freelist names page %" PRIu64 ", which is in use",
+                             scan->db->meta.freelist, id);
+    }
+    add_unseen(scan);
+    return NULL;
+}
+
+static struct error *find_free_pages(struct bolt *db)
 {
     struct scan scan = {.db = db, .words = (size_t)(db->meta.high_water / 64 + 1)};
     scan.seen = mem_zalloc(scan.words, sizeof(uint64_t));
     scan.now = mem_zalloc(scan.words, sizeof(uint64_t));
     scan.next = mem_zalloc(scan.words, sizeof(uint64_t));
-    struct error *error = scan_all(&scan);
-    if (error == NULL) add_unseen(&scan);
+    struct error *error = scan_file(&scan);
     free(scan.seen);
     free(scan.now);
     free(scan.next);
     return error;
-}
-
-static struct error *read_stored_freelist(struct bolt *db)
-{
-    const uint8_t *ids;
-    uint64_t count;
-    uint32_t overflow;
-    TRY(page_open_freelist(db->map->data, db->page_size, db->meta.high_water, db->meta.freelist, &ids, &count,
-                           &overflow));
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t id = load64(ids + i * 8);
-        bool own = id >= db->meta.freelist && id <= db->meta.freelist + overflow;
-        if (own || !freelist_add(&db->freelist, id, 1))
-            return error_new(ERROR_CORRUPT, "page %" PRIu64 ": the freelist names page %" PRIu64 " wrongly",
-                             db->meta.freelist, id);
-    }
-    return NULL;
 }
 
 /* ---- Opening ---- */
@@ -329,10 +343,7 @@ static struct error *open_state(struct bolt *db, const struct bolt_options *opti
     TRY(bolt_map_reserve(db, db->meta.high_water * db->page_size));
     if (db->read_only) return NULL;
     freelist_extend(&db->freelist, db->meta.high_water);
-    if (db->meta.freelist == FREELIST_NOT_STORED)
-        TRY(scan_free_pages(db));
-    else
-        TRY(read_stored_freelist(db));
+    TRY(find_free_pages(db));
     bolt_publish_free_counts(db);
     return NULL;
 }

@@ -1,0 +1,347 @@
+/* Damaged files are refused or read as far as they hold together; they never bring the process down. */
+#include "tests/bolt/support.h"
+#include "tests/bolt/torture.h"
+
+#include "bolt/page.h"
+
+static const char *const path = "/db";
+
+enum { PAGE = 4096, FLIPS = 1200, TRUNCATIONS = 60 };
+
+static struct fs_sim *disk_with_db(void)
+{
+    struct fs_sim *sim = fs_sim_new(&(struct fs_sim_options){.seed = 9, .file_size = 16 << 20});
+    struct bolt *db;
+    struct bolt_tx *tx;
+    struct bolt_bucket bucket;
+    uint8_t key[REVISION_KEY_SIZE], value[6000] = {1, 2, 3};
+    must(bolt_open(fs_sim_fs(sim), path, NULL, &db));
+    for (unsigned round = 0; round < 3; round++) {
+        must(bolt_begin_write(db, &tx));
+        must(bolt_bucket_create(tx, BYTES_LITERAL("meta"), &bucket));
+        must_put(&bucket, "consistent_index", "12345678");
+        must(bolt_bucket_create(tx, BYTES_LITERAL("lease"), &bucket));
+        must(bolt_bucket_create(tx, BYTES_LITERAL("key"), &bucket));
+        for (unsigned i = 0; i < 600; i++)
+            must(bolt_put(&bucket, revision_key(round * 600 + i, key),
+                          bytes_of(value, i % 100 == 0 ? 6000 : 30)));
+        must(bolt_commit(tx));
+    }
+    must(bolt_close(db));
+    return sim;
+}
+
+static uint64_t size_of(struct fs_sim *sim)
+{
+    struct fs_file *file;
+    uint64_t size;
+    must(fs_open(fs_sim_fs(sim), path, FS_READ, &file));
+    must(fs_file_size(file, &size));
+    must(fs_file_close(file));
+    return size;
+}
+
+static void patch(struct fs_sim *sim, uint64_t offset, const void *data, size_t size)
+{
+    struct fs_file *file;
+    must(fs_open(fs_sim_fs(sim), path, FS_WRITE, &file));
+    must(fs_file_pwrite(file, data, size, offset));
+    must(fs_file_close(file));
+}
+
+static void peek(struct fs_sim *sim, uint64_t offset, void *data, size_t size)
+{
+    struct fs_file *file;
+    size_t read;
+    must(fs_open(fs_sim_fs(sim), path, FS_READ, &file));
+    must(fs_file_pread(file, data, size, offset, &read));
+    assert_int_equal(read, size);
+    must(fs_file_close(file));
+}
+
+static void flipped_bits_are_detected_or_harmless(void **state)
+{
+    (void)state;
+    struct fs_sim *good = disk_with_db();
+    uint64_t size = size_of(good);
+    struct rng rng;
+    rng_init(&rng, 99);
+    for (unsigned i = 0; i < FLIPS; i++) {
+        struct fs_sim *sim = fs_sim_clone(good);
+        unsigned flips = 1 + (unsigned)rng_below(&rng, 4);
+        for (unsigned flip = 0; flip < flips; flip++) {
+            /* Mostly where headers and elements are. */
+            uint64_t offset =
+                rng_below(&rng, size / PAGE) * PAGE + rng_below(&rng, rng_chance(&rng, 1, 2) ? 96 : PAGE);
+            assert_true(fs_sim_flip_bit(sim, path, offset, (unsigned)rng_below(&rng, 8)));
+        }
+        torture_file(fs_sim_fs(sim), path, "/copy");
+        fs_sim_free(sim);
+    }
+    fs_sim_free(good);
+}
+
+static void a_truncated_file_is_refused_at_once(void **state)
+{
+    (void)state;
+    struct fs_sim *good = disk_with_db();
+    struct bolt *db;
+    must(bolt_open(fs_sim_fs(good), path, &(struct bolt_options){.read_only = true}, &db));
+    struct bolt_stats stats;
+    bolt_stats(db, &stats);
+    must(bolt_close(db));
+    struct rng rng;
+    rng_init(&rng, 1);
+    for (unsigned i = 0; i < TRUNCATIONS; i++) {
+        struct fs_sim *sim = fs_sim_clone(good);
+        struct fs_file *file;
+        must(fs_open(fs_sim_fs(sim), path, FS_WRITE, &file));
+        must(fs_file_truncate(file, 1 + rng_below(&rng, stats.size - 1)));
+        must(fs_file_close(file));
+        expect_error(bolt_open(fs_sim_fs(sim), path, NULL, &db), ERROR_CORRUPT);
+        expect_error(bolt_open(fs_sim_fs(sim), path, &(struct bolt_options){.read_only = true}, &db),
+                     ERROR_CORRUPT);
+        fs_sim_free(sim);
+    }
+    fs_sim_free(good);
+}
+
+static void with_both_meta_pages_bad_the_error_says_so(void **state)
+{
+    (void)state;
+    struct fs_sim *sim = disk_with_db();
+    struct bolt *db;
+    assert_true(fs_sim_flip_bit(sim, path, 40, 1));
+    must(bolt_open(fs_sim_fs(sim), path, NULL, &db)); /* one is enough */
+    must(bolt_close(db));
+    assert_true(fs_sim_flip_bit(sim, path, PAGE + 40, 1));
+    struct error *error = bolt_open(fs_sim_fs(sim), path, NULL, &db);
+    assert_true(error_is(error, ERROR_CORRUPT));
+    assert_non_null(strstr(error->text, "no valid meta page"));
+    assert_non_null(strstr(error->text, "checksum"));
+    error_free(error);
+    fs_sim_free(sim);
+}
+
+/* Where the tree of bucket "key" starts, from the root leaf. */
+static uint64_t key_root(struct fs_sim *sim, uint64_t *root_page)
+{
+    uint8_t meta_page[META_PAGE_BYTES], leaf[PAGE];
+    struct meta metas[2];
+    for (unsigned i = 0; i < 2; i++) {
+        peek(sim, i * PAGE, meta_page, sizeof(meta_page));
+        assert_null(meta_decode(meta_page, &metas[i]));
+    }
+    *root_page = metas[metas[1].txid > metas[0].txid ? 1 : 0].root;
+    peek(sim, *root_page * PAGE, leaf, PAGE);
+    size_t element = PAGE_HEADER_SIZE; /* "key" is the first of key, lease, meta */
+    return load64(leaf + element + load32(leaf + element + 4) + load32(leaf + element + 8));
+}
+
+static void expect_corrupt_open(struct fs_sim *sim, const char *reason)
+{
+    struct bolt *db;
+    struct error *error = bolt_open(fs_sim_fs(sim), path, NULL, &db);
+    assert_true(error_is(error, ERROR_CORRUPT));
+    if (strstr(error->text, reason) == NULL) fprintf(stderr, "got: %s\n", error->text);
+    assert_non_null(strstr(error->text, reason));
+    error_free(error);
+    torture_file(fs_sim_fs(sim), path, "/copy");
+    fs_sim_free(sim);
+}
+
+static void damage_is_named_by_page_and_reason(void **state)
+{
+    (void)state;
+    struct fs_sim *good = disk_with_db(), *sim;
+    uint64_t root_page, branch = key_root(good, &root_page), far = UINT64_MAX / 2;
+    uint8_t header[PAGE_HEADER_SIZE], number[8];
+    char reason[64];
+    peek(good, branch * PAGE, header, sizeof(header));
+    assert_int_equal(load16(header + 8), PAGE_BRANCH);
+
+    sim = fs_sim_clone(good); /* a wrong number in a page */
+    store64(number, branch + 1);
+    patch(sim, branch * PAGE, number, 8);
+    snprintf(reason, sizeof(reason), "page %llu: its header says it is page", (unsigned long long)branch);
+    expect_corrupt_open(sim, reason);
+
+    sim = fs_sim_clone(good); /* a reference out of the file */
+    store64(number, far);
+    patch(sim, branch * PAGE + PAGE_HEADER_SIZE + 8, number, 8);
+    expect_corrupt_open(sim, "outside the file");
+
+    sim = fs_sim_clone(good); /* a cycle */
+    store64(number, branch);
+    patch(sim, branch * PAGE + PAGE_HEADER_SIZE + 8, number, 8);
+    expect_corrupt_open(sim, "referenced more than once");
+
+    sim = fs_sim_clone(good); /* a key outside its page */
+    store32(number, 0x7fffffff);
+    patch(sim, branch * PAGE + PAGE_HEADER_SIZE, number, 4);
+    expect_corrupt_open(sim, "element 0 lies outside the page");
+
+    sim = fs_sim_clone(good); /* overflow beyond the end */
+    store32(number, 0x7fffffff);
+    patch(sim, branch * PAGE + 12, number, 4);
+    expect_corrupt_open(sim, "overflow pages leave the file");
+
+    sim = fs_sim_clone(good); /* neither branch nor leaf */
+    store16(number, PAGE_META);
+    patch(sim, branch * PAGE + 8, number, 2);
+    expect_corrupt_open(sim, "flags 0x4");
+    fs_sim_free(good);
+}
+
+/* Swapped subtrees pass every check of a single page; the cursor must notice. */
+static void iteration_notices_keys_out_of_order(void **state)
+{
+    (void)state;
+    struct fs_sim *sim = disk_with_db();
+    uint64_t root_page, branch = key_root(sim, &root_page);
+    uint8_t first[8], second[8];
+    uint64_t offset = branch * PAGE + PAGE_HEADER_SIZE + 8;
+    peek(sim, offset, first, 8);
+    peek(sim, offset + PAGE_ELEMENT_SIZE, second, 8);
+    patch(sim, offset, second, 8);
+    patch(sim, offset + PAGE_ELEMENT_SIZE, first, 8);
+    struct bolt *db;
+    struct bolt_tx *tx;
+    must(bolt_open(fs_sim_fs(sim), path, NULL, &db));
+    must(bolt_begin_read(db, &tx));
+    struct bolt_bucket bucket = must_open_bucket(tx, "key");
+    for (int direction = 0; direction < 2; direction++) {
+        struct bolt_cursor cursor;
+        struct error *error;
+        bolt_cursor_init(&cursor, &bucket);
+        error = direction == 0 ? bolt_cursor_first(&cursor) : bolt_cursor_last(&cursor);
+        while (error == NULL && cursor.valid)
+            error = direction == 0 ? bolt_cursor_next(&cursor) : bolt_cursor_prev(&cursor);
+        assert_true(error_is(error, ERROR_CORRUPT));
+        assert_non_null(strstr(error->text, "out of order"));
+        error_free(error);
+    }
+    uint64_t violations;
+    must(bolt_check(tx, NULL, NULL, &violations));
+    assert_true(violations > 0);
+    bolt_end_read(tx);
+    must(bolt_close(db));
+    fs_sim_free(sim);
+}
+
+/* ---- Stored freelists, which bbolt writes unless told otherwise ---- */
+
+/* Appends a freelist page of all unreachable pages below the high-water mark. */
+static uint64_t store_freelist(struct fs_sim *sim, bool long_form, uint64_t extra)
+{
+    struct bolt *db;
+    struct bolt_stats stats;
+    must(bolt_open(fs_sim_fs(sim), path, NULL, &db));
+    bolt_stats(db, &stats);
+    must(bolt_close(db));
+    uint8_t *list = mem_zalloc(1, PAGE), page[META_PAGE_BYTES];
+    struct meta metas[2], *newest;
+    for (unsigned i = 0; i < 2; i++) {
+        peek(sim, i * PAGE, page, sizeof(page));
+        assert_null(meta_decode(page, &metas[i]));
+    }
+    newest = &metas[metas[1].txid > metas[0].txid ? 1 : 0];
+    /* The state is as a compact copy leaves it: nothing free but what `extra` adds at the end. */
+    uint64_t id = newest->high_water + extra, count = extra;
+    page_header_encode(list, id, PAGE_FREELIST, long_form ? FREELIST_COUNT_ELSEWHERE : (uint32_t)count, 0);
+    uint8_t *at = list + PAGE_HEADER_SIZE;
+    if (long_form) {
+        store64(at, count);
+        at += 8;
+    }
+    for (uint64_t i = 0; i < extra; i++) store64(at + i * 8, newest->high_water + i);
+    patch(sim, id * PAGE, list, PAGE);
+    newest->freelist = id;
+    newest->high_water = id + 1;
+    newest->txid++;
+    meta_encode(page, newest->txid % 2, newest);
+    patch(sim, newest->txid % 2 * PAGE, page, sizeof(page));
+    free(list);
+    return extra;
+}
+
+static struct fs_sim *compact_disk(void)
+{
+    struct fs_sim *sim = disk_with_db();
+    struct bolt *db;
+    struct bolt_tx *tx;
+    must(bolt_open(fs_sim_fs(sim), path, NULL, &db));
+    must(bolt_begin_read(db, &tx));
+    must(bolt_compact_to(tx, fs_sim_fs(sim), "/compact", NULL, NULL));
+    bolt_end_read(tx);
+    must(bolt_close(db));
+    must(fs_rename(fs_sim_fs(sim), "/compact", path));
+    return sim;
+}
+
+static void stored_freelists_are_used_and_given_up(void **state)
+{
+    (void)state;
+    for (int long_form = 0; long_form < 2; long_form++) {
+        struct fs_sim *sim = compact_disk();
+        struct bolt *db;
+        struct bolt_tx *tx;
+        struct bolt_bucket bucket;
+        struct bolt_stats stats;
+        uint64_t extra = store_freelist(sim, long_form != 0, 20);
+        must(bolt_open(fs_sim_fs(sim), path, NULL, &db));
+        must_be_sound(db);
+        bolt_stats(db, &stats);
+        assert_int_equal(stats.free_pages, extra);
+        must(bolt_begin_write(db, &tx));
+        bucket = must_open_bucket(tx, "meta");
+        must_put(&bucket, "consistent_index", "abcdefgh");
+        must(bolt_commit(tx));
+        must_be_sound(db);
+        must(bolt_close(db));
+        must(bolt_open(fs_sim_fs(sim), path, NULL, &db));
+        must_be_sound(db);
+        must(bolt_close(db));
+        fs_sim_free(sim);
+    }
+}
+
+static void a_freelist_that_names_used_pages_is_refused(void **state)
+{
+    (void)state;
+    struct fs_sim *sim = compact_disk();
+    struct bolt *db;
+    struct bolt_tx *tx;
+    uint64_t violations;
+    store_freelist(sim, false, 5);
+    uint8_t page[META_PAGE_BYTES], number[8];
+    struct meta metas[2];
+    for (unsigned i = 0; i < 2; i++) {
+        peek(sim, i * PAGE, page, sizeof(page));
+        assert_null(meta_decode(page, &metas[i]));
+    }
+    struct meta *newest = &metas[metas[1].txid > metas[0].txid ? 1 : 0];
+    store64(number, newest->root);
+    patch(sim, newest->freelist * PAGE + PAGE_HEADER_SIZE, number, 8);
+    must(bolt_open(fs_sim_fs(sim), path, &(struct bolt_options){.read_only = true}, &db));
+    must(bolt_begin_read(db, &tx));
+    must(bolt_check(tx, NULL, NULL, &violations));
+    assert_int_equal(violations, 2); /* reachable freed, and one unreachable unfreed */
+    bolt_end_read(tx);
+    must(bolt_close(db));
+    expect_corrupt_open(sim, "which is in use");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(flipped_bits_are_detected_or_harmless),
+        cmocka_unit_test(a_truncated_file_is_refused_at_once),
+        cmocka_unit_test(with_both_meta_pages_bad_the_error_says_so),
+        cmocka_unit_test(damage_is_named_by_page_and_reason),
+        cmocka_unit_test(iteration_notices_keys_out_of_order),
+        cmocka_unit_test(stored_freelists_are_used_and_given_up),
+        cmocka_unit_test(a_freelist_that_names_used_pages_is_refused),
+    };
+    return cmocka_run_group_tests_name("bolt_corrupt", tests, NULL, NULL);
+}
