@@ -49,7 +49,7 @@ enum backend_bucket {
 const char *backend_bucket_name(enum backend_bucket bucket);
 
 struct backend_options {
-    uint64_t initial_map_size; /* bytes of address space to reserve; 0: 10 GiB */
+    uint64_t initial_map_size; /* bytes of address space to reserve; 0: 10 GiB (more than fs_sim maps) */
     bool no_sync;              /* --unsafe-no-fsync */
     const struct logger *logger;
     uint64_t (*now)(
