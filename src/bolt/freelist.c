@@ -53,19 +53,19 @@ static bool bits_clear(const uint64_t *map, uint64_t page, uint64_t count)
     return true;
 }
 
-/* Length of the run of set bits that starts at `page`, looking no further than `most`. */
+/* Length of the run of set bits that starts at `page`; `most` if it is longer. */
 static uint64_t run_length(const struct freelist *list, uint64_t page, uint64_t most)
 {
     uint64_t length = 0;
     while (length < most && page + length < list->limit) {
         uint64_t at = page + length;
-        uint64_t rest = ~(list->free[at / WORD_BITS] >> (at % WORD_BITS));
-        uint64_t here = rest == 0 ? WORD_BITS : (uint64_t)__builtin_ctzll(rest);
         uint64_t in_word = WORD_BITS - at % WORD_BITS;
-        if (here < in_word) return length + here;
-        length += in_word;
+        uint64_t unset = ~(list->free[at / WORD_BITS] >> (at % WORD_BITS));
+        uint64_t set = unset == 0 ? WORD_BITS : (uint64_t)__builtin_ctzll(unset);
+        length += set < in_word ? set : in_word;
+        if (set < in_word) break;
     }
-    return length;
+    return length < most ? length : most;
 }
 
 /* ---- The list ---- */
