@@ -466,6 +466,17 @@ static struct error *write_limited(struct sim_file *file, const void *data, size
     return NULL;
 }
 
+/* Some whole sectors: the kernel copies and the disk stores no smaller units. */
+static size_t partial_size(struct fs_sim *sim, size_t size, uint64_t offset)
+{
+    uint64_t end = (offset + size - (size > 0 ? 1 : 0)) / FS_SIM_SECTOR * FS_SIM_SECTOR;
+    uint64_t begin = offset / FS_SIM_SECTOR;
+    if (end <= offset) return 0;
+    uint64_t sectors = end / FS_SIM_SECTOR - begin;
+    uint64_t stop = (begin + rng_below(&sim->rng, sectors + 1)) * FS_SIM_SECTOR;
+    return stop <= offset ? 0 : (size_t)(stop - offset);
+}
+
 static struct error *sim_pwrite(struct fs_file *base, const void *data, size_t size, uint64_t offset)
 {
     struct sim_file *file = file_of(base);
@@ -474,8 +485,8 @@ static struct error *sim_pwrite(struct fs_file *base, const void *data, size_t s
     struct error *error = begin_on_file(file, FS_SIM_WRITE, &partial);
     if (error == NULL)
         error = write_limited(file, data, size, offset);
-    else if (partial && size > 0)
-        error_free(write_limited(file, data, (size_t)rng_below(&file->sim->rng, size), offset));
+    else if (partial)
+        error_free(write_limited(file, data, partial_size(file->sim, size, offset), offset));
     unlock_sim(file->sim);
     return error;
 }

@@ -93,13 +93,13 @@ enum fs_sim_operation {
 
 /* Which operations fail, and how. A sync that fails drops data: each unsynced sector has either reached the
  * disk or is forgotten, which shows at the next crash only; a later sync that succeeds does not bring it
- * back. A write that fails is done in part when `partial` is set. Anything else that fails changes nothing.
- */
+ * back. A write that fails is done up to some sector's end when `partial` is set. Anything else that fails
+ * changes nothing. */
 struct fs_sim_fault {
     unsigned operations; /* of enum fs_sim_operation */
-    const char
-        *pattern;  /* fnmatch() on the whole path ("*.wal"), NULL = any; copied. For a rename: the new path */
-    uint64_t skip; /* let so many matching operations pass first */
+    /* fnmatch() on the whole path ("*.wal"), NULL = any; copied. For a rename: the new path. */
+    const char *pattern;
+    uint64_t skip;   /* let so many matching operations pass first */
     uint64_t times;  /* then fail so many, 0 = for ever */
     uint64_t one_in; /* of those fail one in so many, at random; 0 and 1 = each */
     int system;      /* errno to fail with: EIO, ENOSPC, ... */

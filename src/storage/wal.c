@@ -81,9 +81,9 @@ static uint64_t now(const struct wal *wal)
     return wal->options.now == NULL ? 0 : wal->options.now(wal->options.now_context);
 }
 
-static void observe(const struct wal *wal, struct metric_histogram *histogram, uint64_t start)
+static void observe(const struct wal *wal, struct metric_histogram *histogram, uint64_t took)
 {
-    if (wal->options.now != NULL) metric_observe(histogram, now(wal) - start);
+    if (wal->options.now != NULL) metric_observe(histogram, took);
 }
 
 static struct error *write_pending(struct wal *wal)
@@ -95,7 +95,7 @@ static struct error *write_pending(struct wal *wal)
     if (error != NULL)
         return error_wrap(error, "wal: append to %s at %" PRIu64, tail_of(wal)->path, wal->offset);
     if (wal->options.metrics != NULL) {
-        observe(wal, &wal->options.metrics->write_duration, start);
+        observe(wal, &wal->options.metrics->write_duration, now(wal) - start);
         atomic_fetch_add_explicit(&wal->options.metrics->write_bytes, (int64_t)size, memory_order_relaxed);
     }
     wal->offset += size;
@@ -118,7 +118,7 @@ static struct error *write_and_sync(struct wal *wal)
     if (took > SLOW_SYNC_NANOSECONDS)
         log_warn(wal->options.logger, "slow fdatasync", LOG_DURATION("took", took),
                  LOG_DURATION("expected-duration", SLOW_SYNC_NANOSECONDS));
-    if (wal->options.metrics != NULL) observe(wal, &wal->options.metrics->fsync_duration, start);
+    if (wal->options.metrics != NULL) observe(wal, &wal->options.metrics->fsync_duration, took);
     wal->unsynced = false;
     return NULL;
 }
@@ -409,7 +409,8 @@ static struct error *clear_behind(struct wal *wal, const struct wal_tail *tail)
 {
     struct fs_file *file = tail_of(wal)->file;
     TRY(fs_file_truncate(file, tail->offset));
-    if (tail->size > tail->offset) TRY(fs_file_allocate(file, tail->size));
+    /* A file that a crash left at an odd size would end in a piece too short for a frame. */
+    if (tail->size > tail->offset) TRY(fs_file_allocate(file, (tail->size + 7) / 8 * 8));
     return wal->options.no_sync ? NULL : fs_file_sync(file);
 }
 

@@ -230,10 +230,10 @@ static struct error *read_entry(struct reading *reading, struct bytes data)
         /* A later entry with an old index drops what was behind it (Raft paper, 5.3). */
         raft_entries_truncate(entries, (size_t)offset);
         raft_entries_append_owned(entries, entry);
+        reading->last_index = entry.index;
     } else {
         blob_unref(entry.data);
     }
-    reading->last_index = entry.index;
     return NULL;
 }
 
@@ -296,7 +296,7 @@ struct error *wal_read_segments(const struct wal_segments *segments, uint64_t in
     struct error *error = NULL;
     struct wal_source *sources = sources_of(segments, &error);
     struct wal_decoder decoder = {.sources = sources, .count = segments->count};
-    struct reading reading = {.index = index, .term = term, .content = content};
+    struct reading reading = {.index = index, .term = term, .last_index = index, .content = content};
     if (error == NULL) error = walk(&decoder, visit_all, &reading);
     if (tolerate_torn && error_is(error, ERROR_TORN)) {
         error_free(error);

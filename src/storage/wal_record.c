@@ -223,7 +223,7 @@ static struct error *next_in_source(struct wal_decoder *decoder, struct wal_reco
     TRY(look_at(decoder, decoder->offset + WAL_FRAME_HEADER, (size_t)(body + padding), &at));
     if (at == NULL) return torn(decoder, "the file became shorter");
     struct bytes frame = bytes_of(at, (size_t)(body + padding));
-    if (!parse_record(record, bytes_of(at, (size_t)body)))
+    if ((body + padding) % 8 != 0 || !parse_record(record, bytes_of(at, (size_t)body)))
         return bad_frame(decoder, frame, "wal: a record is malformed");
     TRY(check_chain(decoder, record, frame));
     decoder->offset += WAL_FRAME_HEADER + body + padding;
