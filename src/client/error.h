@@ -13,10 +13,15 @@ struct client_error {
     enum grpc_code code;  /* never GRPC_OK */
     enum api_error known; /* API_OK when it is none of etcd's */
     bool local;           /* ours: the call's own deadline passed, or it was canceled here */
+    bool bare;            /* prints as its message alone */
     char *message;        /* the text as it came, "etcdserver: ..." */
 };
 
 struct client_error *client_error_new(enum grpc_code code, struct bytes message)
+    __attribute__((returns_nonnull, warn_unused_result));
+/* From the text of a whole error, as a watch's cancel_reason has it: "rpc error: code = PermissionDenied desc
+ * = ...", or a message alone (code FailedPrecondition). Prints as it came. */
+struct client_error *client_error_from_text(const char *text)
     __attribute__((returns_nonnull, warn_unused_result));
 /* The call's own deadline: prints as "context deadline exceeded". */
 struct client_error *client_error_deadline(void) __attribute__((returns_nonnull, warn_unused_result));

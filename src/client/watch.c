@@ -269,47 +269,24 @@ static struct client_error *cancel_error(const Etcdserverpb__WatchResponse *resp
         enum api_error compacted = API_ERROR_COMPACTED;
         return client_error_new(api_error_code(compacted), bytes_from_string(api_error_text(compacted)));
     }
-    const char *reason = response->cancel_reason;
-    if (reason == NULL || reason[0] == 0) reason = api_error_text(API_ERROR_FUTURE_REVISION);
-    return client_error_new(GRPC_FAILED_PRECONDITION, bytes_from_string(reason));
-}
-
-/* The texts are whole gRPC errors here: etcd's servers print them into the reason. */
-static bool is_refused_for_token(const Etcdserverpb__WatchResponse *response)
-{
-    static const struct {
-        enum grpc_code code;
-        enum api_error error;
-    } refusals[] = {{GRPC_UNAUTHENTICATED, API_ERROR_INVALID_AUTH_TOKEN},
-                    {GRPC_INVALID_ARGUMENT, API_ERROR_AUTH_OLD_REVISION},
-                    {GRPC_INVALID_ARGUMENT, API_ERROR_USER_EMPTY}};
-    bool found = false;
-    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]) && !found; i++) {
-        struct client_error *error =
-            client_error_new(refusals[i].code, bytes_from_string(api_error_text(refusals[i].error)));
-        struct buf text = {0};
-        buf_printf(&text, "rpc error: code = %s desc = %s", grpc_code_name(error->code), error->message);
-        found = strcmp(buf_string(&text), response->cancel_reason) == 0;
-        buf_deinit(&text);
-        client_error_free(error);
-    }
-    return found;
+    bool has_reason = response->cancel_reason != NULL && response->cancel_reason[0] != 0;
+    return client_error_from_text(has_reason ? response->cancel_reason
+                                             : api_error_text(API_ERROR_FUTURE_REVISION));
 }
 
 static void on_canceled(struct client_watch *watch, Etcdserverpb__WatchResponse *response,
                         struct arena **arena)
 {
     struct watch_hub *hub = watch->hub;
-    bool try_login =
-        hub->client->may_log_in && is_refused_for_token(response) && watch->refusals++ < REFUSALS_MAX;
-    if (try_login) {
+    struct client_error *error = cancel_error(response);
+    if (client_error_wants_login(hub->client, error) && watch->refusals++ < REFUSALS_MAX) {
+        client_error_free(error);
         /* The token goes with the stream: all of it is opened anew. */
         client_forget_token(hub->client);
         close_stream(hub);
         reopen_later(hub, hub->reopen_pause);
         return;
     }
-    struct client_error *error = cancel_error(response);
     deliver(watch, response, arena);
     end_later(watch, error);
 }

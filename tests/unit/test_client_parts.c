@@ -74,6 +74,22 @@ static void errors_print_as_etcdctl_prints_them(void **state)
                 "rpc error: code = Code(42) desc = odd");
 }
 
+static void an_error_in_a_watchs_reason_keeps_its_words(void **state)
+{
+    (void)state;
+    struct client_error *error =
+        client_error_from_text("rpc error: code = PermissionDenied desc = etcdserver: permission denied");
+    assert_int_equal(error->code, GRPC_PERMISSION_DENIED);
+    assert_int_equal(error->known, API_ERROR_PERMISSION_DENIED);
+    expect_text(client_error_copy(error), error->message);
+    client_error_free(error);
+    error = client_error_from_text("mvcc: watcher range is empty");
+    assert_int_equal(error->code, GRPC_FAILED_PRECONDITION);
+    assert_int_equal(error->known, API_OK);
+    expect_text(error, "mvcc: watcher range is empty");
+    expect_text(client_error_from_text("rpc error: code = Odd desc = x"), "rpc error: code = Odd desc = x");
+}
+
 static void every_method_is_in_the_table(void **state)
 {
     (void)state;
@@ -106,8 +122,11 @@ static void writes_are_never_repeated(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(endpoints_are_read_in_every_form),    cmocka_unit_test(an_empty_text_is_no_endpoint),
-        cmocka_unit_test(errors_print_as_etcdctl_prints_them), cmocka_unit_test(every_method_is_in_the_table),
+        cmocka_unit_test(endpoints_are_read_in_every_form),
+        cmocka_unit_test(an_empty_text_is_no_endpoint),
+        cmocka_unit_test(errors_print_as_etcdctl_prints_them),
+        cmocka_unit_test(an_error_in_a_watchs_reason_keeps_its_words),
+        cmocka_unit_test(every_method_is_in_the_table),
         cmocka_unit_test(writes_are_never_repeated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
