@@ -1,4 +1,4 @@
-/* crc32c: the Castagnoli checksum of WAL records, .snap files and HashKV (spec/storage.md, conventions).
+/* crc32c: the Castagnoli checksum of WAL records, .snap files and HashKV.
  *
  * crc32c(0, "") is 0 and crc32c(crc32c(0, a), b) is crc32c(0, ab). Uses the processor's instruction where it
  * has one.
