@@ -53,8 +53,8 @@ enum {
 
 struct bolt_options {
     /* Address space reserved for the map, in bytes. Growth beyond it maps again (old readers keep the old
-     * map), so make it larger than the file will get; it costs no memory. 0 starts at 32 KiB, as bbolt does.
-     */
+     * map), so make it larger than the file will get; it costs no memory. Where so much cannot be had, less
+     * is taken. 0 starts at 32 KiB, as bbolt does. */
     uint64_t initial_map_size;
     /* Of a file that is created: a power of two from 1024 to 65536; 0 is 4096. Existing files say theirs. */
     uint32_t page_size;

@@ -13,13 +13,28 @@
 
 /* ---- The map ---- */
 
-static uint64_t map_length(const struct bolt *db, uint64_t size)
+static uint64_t map_length(uint64_t size)
 {
-    if (size < db->initial_map_size) size = db->initial_map_size;
     if (size > MAP_DOUBLE_TO) return (size + MAP_DOUBLE_TO - 1) / MAP_DOUBLE_TO * MAP_DOUBLE_TO;
     uint64_t length = MAP_LEAST;
     while (length < size) length *= 2;
     return length;
+}
+
+/* As much as was asked for at opening; where address space is short (a limit, a small machine), what is
+ * needed now. */
+static struct error *map_file(struct bolt *db, uint64_t size, struct bolt_map *map)
+{
+    uint64_t least = map_length(size),
+             wanted = map_length(size < db->initial_map_size ? db->initial_map_size : size);
+    map->length = wanted;
+    struct error *error = fs_file_map(db->file, map->length, &map->data);
+    if (error != NULL && least < wanted) {
+        error_free(error);
+        map->length = least;
+        error = fs_file_map(db->file, map->length, &map->data);
+    }
+    return error == NULL ? NULL : error_wrap(error, "map %" PRIu64 " bytes", map->length);
 }
 
 struct error *bolt_map_reserve(struct bolt *db, uint64_t size)
@@ -28,12 +43,11 @@ struct error *bolt_map_reserve(struct bolt *db, uint64_t size)
     if (size > MAP_MOST)
         return error_new(ERROR_LIMIT, "%s: %" PRIu64 " bytes are too much to map", db->path, size);
     struct bolt_map *map = mem_zalloc(1, sizeof(*map));
-    map->length = map_length(db, size);
     map->references = 1;
-    struct error *error = fs_file_map(db->file, map->length, &map->data);
+    struct error *error = map_file(db, size, map);
     if (error != NULL) {
         free(map);
-        return error_wrap(error, "map %" PRIu64 " bytes", map_length(db, size));
+        return error;
     }
     pthread_mutex_lock(&db->mutex);
     if (db->map != NULL) bolt_map_release(db, db->map);

@@ -321,6 +321,21 @@ static void the_file_grows_in_steps(void **state)
     must(bolt_close(db));
 }
 
+static void less_address_space_than_wished_for_is_enough(void **state)
+{
+    struct bolt *db;
+    struct bolt_options options = {.initial_map_size = (uint64_t)1 << 40};
+    must(bolt_open(fs_sim_fs(*state), path, &options, &db));
+    struct bolt_tx *tx;
+    struct bolt_bucket bucket;
+    must(bolt_begin_write(db, &tx));
+    must(bolt_bucket_create(tx, BYTES_LITERAL("key"), &bucket));
+    fill(&bucket, 0, 10000, 300);
+    must(bolt_commit(tx));
+    must_be_sound(db);
+    must(bolt_close(db));
+}
+
 static void the_map_grows_under_open_readers(void **state)
 {
     struct bolt *db = open_db(*state);
@@ -659,6 +674,7 @@ int main(void)
         test(deleting_most_rows_merges_pages),
         test(ascending_rows_fill_their_pages),
         test(the_file_grows_in_steps),
+        test(less_address_space_than_wished_for_is_enough),
         test(the_map_grows_under_open_readers),
         test(freed_pages_wait_for_older_readers),
         test(a_locked_file_is_refused),

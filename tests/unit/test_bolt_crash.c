@@ -173,11 +173,32 @@ static void any_failing_operation_leaves_the_old_or_the_new_state(void **state)
     }
 }
 
+/* The other meta page is the way back when the newest one is torn. */
+static void without_the_newest_meta_page_the_state_before_is_there(void **state)
+{
+    (void)state;
+    struct fs_sim *disk = fs_sim_new(&(struct fs_sim_options){.seed = 5, .file_size = 16 << 20});
+    struct bolt *db;
+    struct bolt_stats stats;
+    must(bolt_open(fs_sim_fs(disk), path, NULL, &db));
+    for (uint64_t number = 1; number <= 30; number++) {
+        must(write_state(db, number));
+        bolt_stats(db, &stats);
+        struct fs_sim *clone = fs_sim_clone(disk);
+        assert_true(fs_sim_flip_bit(clone, path, stats.txid % 2 * stats.page_size + 70, 3));
+        assert_int_equal(restart(clone), number - 1);
+        fs_sim_free(clone);
+    }
+    must(bolt_close(db));
+    fs_sim_free(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_power_cut_at_any_write_or_sync_leaves_the_old_or_the_new_state),
         cmocka_unit_test(crash_after_crash_the_file_stays_sound),
+        cmocka_unit_test(without_the_newest_meta_page_the_state_before_is_there),
         cmocka_unit_test(any_failing_operation_leaves_the_old_or_the_new_state),
     };
     return cmocka_run_group_tests_name("bolt_crash", tests, NULL, NULL);
