@@ -333,7 +333,7 @@ static const char *operation_name(enum fs_sim_operation operation)
     case FS_SIM_ANY:
         break;
     }
-    assert(!"one operation");
+    assert(false && "one operation");
     return "";
 }
 
