@@ -1,4 +1,6 @@
 /* The storage engine's contract, on a simulated disk. */
+#include "base/buf.h"
+#include "bolt/page.h"
 #include "tests/bolt/support.h"
 
 static const char *const path = "/db";
@@ -597,6 +599,144 @@ static void a_cancelled_copy_leaves_no_file(void **state)
     must(bolt_close(db));
 }
 
+/* ---- Buckets in buckets ---- */
+
+/* The page and offset in it of the leaf element with `key`, in any leaf of the file. */
+static uint64_t find_element(struct fs *fs, const char *key)
+{
+    struct buf file = {0};
+    size_t key_size = strlen(key);
+    uint64_t found = 0;
+    must(fs_read_file(fs, path, 64 << 20, &file));
+    for (uint64_t page = 2; page * 4096 < file.size; page++) {
+        const uint8_t *at = file.data + page * 4096;
+        if (load64(at) != page || load16(at + 8) != PAGE_LEAF) continue;
+        for (uint64_t i = 0; i < load16(at + 10); i++) {
+            const uint8_t *element = at + 16 + i * 16;
+            if (load32(element + 8) == key_size && memcmp(element + load32(element + 4), key, key_size) == 0)
+                found = (uint64_t)(element - file.data);
+        }
+    }
+    buf_deinit(&file);
+    assert_true(found > 0);
+    return found;
+}
+
+static void patch(struct fs *fs, uint64_t offset, const void *data, size_t size)
+{
+    struct fs_file *file;
+    must(fs_open(fs, path, FS_WRITE, &file));
+    must(fs_file_pwrite(file, data, size, offset));
+    must(fs_file_close(file));
+}
+
+/* The engine writes no nested buckets, so two rows of "outer" are turned into some: "inner", inline, and
+ * "tree", which gets the pages of top-level bucket "zz" while that one is struck off the root. */
+static void nest_buckets(struct fs_sim *sim)
+{
+    struct fs *fs = fs_sim_fs(sim);
+    uint8_t inner[16 + 16 + 16 + 2] = {0}, tree[16], flag[4] = {1}, count[2];
+    struct bolt *db = open_db(sim);
+    struct bolt_tx *tx;
+    struct bolt_bucket bucket;
+    inner[8] = 5; /* sequence */
+    page_header_encode(inner + 16, 0, PAGE_LEAF, 1, 0);
+    store32(inner + 32 + 4, 16);
+    store32(inner + 32 + 8, 1);
+    store32(inner + 32 + 12, 1);
+    memcpy(inner + 48, "kv", 2);
+    must(bolt_begin_write(db, &tx));
+    must(bolt_bucket_create(tx, BYTES_LITERAL("outer"), &bucket));
+    fill(&bucket, 0, 300, 100);
+    must(bolt_put(&bucket, BYTES_LITERAL("inner"), bytes_of(inner, sizeof(inner))));
+    must(bolt_put(&bucket, BYTES_LITERAL("tree"), bytes_of(inner, 16)));
+    must(bolt_bucket_create(tx, BYTES_LITERAL("zz"), &bucket));
+    fill(&bucket, 0, 1000, 50);
+    must(bolt_commit(tx));
+    must(bolt_begin_read(db, &tx));
+    bucket = must_open_bucket(tx, "zz");
+    store64(tree, bucket.page);
+    store64(tree + 8, 6);
+    bolt_end_read(tx);
+    must(bolt_close(db));
+    uint64_t element = find_element(fs, "tree");
+    uint8_t header[16];
+    struct fs_file *file;
+    size_t read;
+    must(fs_open(fs, path, FS_READ, &file));
+    must(fs_file_pread(file, header, sizeof(header), element, &read));
+    patch(fs, element + load32(header + 4) + 4, tree, sizeof(tree));
+    patch(fs, element, flag, sizeof(flag));
+    patch(fs, find_element(fs, "inner"), flag, sizeof(flag));
+    uint64_t root_leaf = find_element(fs, "zz") / 4096 * 4096;
+    must(fs_file_pread(file, header, sizeof(header), root_leaf, &read));
+    store16(count, (uint16_t)(load16(header + 10) - 1));
+    patch(fs, root_leaf + 10, count, sizeof(count));
+    must(fs_file_close(file));
+}
+
+static void expect_nested(struct bolt *db)
+{
+    struct bolt_tx *tx;
+    struct bolt_bucket inner;
+    bool found;
+    must_be_sound(db);
+    must(bolt_begin_read(db, &tx));
+    struct bolt_bucket outer = must_open_bucket(tx, "outer");
+    must(bolt_bucket_nested(&outer, BYTES_LITERAL("inner"), &inner, &found));
+    assert_true(found);
+    assert_int_equal(inner.sequence, 5);
+    must_have(&inner, "k", "v");
+    must(bolt_bucket_nested(&outer, BYTES_LITERAL("tree"), &inner, &found));
+    assert_true(found);
+    assert_int_equal(inner.sequence, 6);
+    struct bolt_cursor cursor;
+    unsigned rows = 0;
+    bolt_cursor_init(&cursor, &inner);
+    for (must(bolt_cursor_first(&cursor)); cursor.valid; rows++) must(bolt_cursor_next(&cursor));
+    assert_int_equal(rows, 1000);
+    must_have(&outer, "tree", NULL); /* a bucket is not a value */
+    bolt_end_read(tx);
+}
+
+static void nested_buckets_are_read_kept_copied_and_deleted(void **state)
+{
+    struct fs *fs = fs_sim_fs(*state);
+    struct bolt *db, *copy;
+    struct bolt_tx *tx;
+    struct bolt_bucket bucket;
+    bool found;
+    nest_buckets(*state);
+    db = open_db(*state);
+    expect_nested(db);
+
+    must(bolt_begin_write(db, &tx));
+    bucket = must_open_bucket(tx, "outer");
+    fill(&bucket, 100, 600, 80);
+    must_put(&bucket, "inner2", "beside them");
+    expect_error(bolt_put(&bucket, BYTES_LITERAL("tree"), BYTES_EMPTY), ERROR_INVALID);
+    expect_error(bolt_delete(&bucket, BYTES_LITERAL("inner"), NULL), ERROR_INVALID);
+    must(bolt_commit(tx));
+    expect_nested(db);
+
+    must(bolt_begin_read(db, &tx));
+    must(bolt_compact_to(tx, fs, "/copy", NULL, NULL));
+    bolt_end_read(tx);
+    must(bolt_open(fs, "/copy", NULL, &copy));
+    expect_nested(copy);
+    must(bolt_close(copy));
+
+    must(bolt_begin_write(db, &tx));
+    must(bolt_bucket_delete(tx, BYTES_LITERAL("outer"), &found));
+    assert_true(found);
+    must(bolt_commit(tx));
+    must_be_sound(db);
+    struct bolt_stats stats;
+    bolt_stats(db, &stats);
+    assert_int_equal(stats.in_use, 3 * stats.page_size); /* meta pages and the empty root */
+    must(bolt_close(db));
+}
+
 /* ---- Failing disks ---- */
 
 static void a_full_disk_fails_the_commit_and_keeps_the_state(void **state)
@@ -684,6 +824,7 @@ int main(void)
         test(any_part_of_an_image_can_be_read),
         test(a_compact_copy_has_all_rows_and_no_free_pages),
         test(a_cancelled_copy_leaves_no_file),
+        test(nested_buckets_are_read_kept_copied_and_deleted),
         test(a_full_disk_fails_the_commit_and_keeps_the_state),
         test(after_a_failed_sync_nothing_is_written_any_more),
     };

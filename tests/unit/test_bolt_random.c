@@ -1,10 +1,11 @@
-/* A million random operations against a model: an array of versions, from which keys and values follow. */
+/* A million random operations against a model: an array of versions, from which keys and values follow.
+ * TEST_SEED in the environment runs another million. */
 #include "tests/bolt/support.h"
 
 enum {
     BUCKETS = 3,
-    KEYS = 4000, /* per bucket */
-    OPERATIONS = 1000000,
+    KEYS = 4000,         /* per bucket */
+    OPERATIONS = 600000, /* for each page size */
     PER_TRANSACTION = 500,
     WINDOW = 250, /* keys that one transaction mostly works on */
     READERS = 4,
@@ -215,14 +216,14 @@ static void reopen(struct run *run)
     must_be_sound(run->db);
 }
 
-static void a_million_operations_agree_with_a_model(void **state)
+static void agree(uint32_t page_size)
 {
-    (void)state;
+    const char *seed = getenv("TEST_SEED");
     struct run *run = mem_zalloc(1, sizeof(*run));
     run->sim = fs_sim_new(&(struct fs_sim_options){.seed = 7, .file_size = 256 << 20});
     run->next_version = 1;
-    rng_init(&run->rng, 20260101);
-    must(bolt_open(fs_sim_fs(run->sim), "/db", NULL, &run->db));
+    rng_init(&run->rng, seed == NULL ? 20260101 : strtoull(seed, NULL, 10));
+    must(bolt_open(fs_sim_fs(run->sim), "/db", &(struct bolt_options){.page_size = page_size}, &run->db));
     while (run->operations < OPERATIONS) {
         one_transaction(run);
         if (rng_chance(&run->rng, 1, 10)) swap_reader(run);
@@ -239,8 +240,23 @@ static void a_million_operations_agree_with_a_model(void **state)
     free(run);
 }
 
+static void random_operations_agree_with_a_model(void **state)
+{
+    (void)state;
+    agree(4096);
+}
+
+static void random_operations_in_deep_trees_agree_with_a_model(void **state)
+{
+    (void)state;
+    agree(1024);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_million_operations_agree_with_a_model)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_operations_agree_with_a_model),
+        cmocka_unit_test(random_operations_in_deep_trees_agree_with_a_model),
+    };
     return cmocka_run_group_tests_name("bolt_random", tests, NULL, NULL);
 }
