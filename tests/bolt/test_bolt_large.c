@@ -6,6 +6,19 @@
 
 enum { ROWS = 1150000, VALUE_SIZE = 900, PER_COMMIT = 10000, KEPT_EVERY = 10 };
 
+static int set_up(void **state)
+{
+    static char folder[] = "test_bolt_large.XXXXXX";
+    *state = mkdtemp(folder);
+    return *state == NULL ? -1 : 0;
+}
+
+static int tear_down(void **state)
+{
+    error_free(fs_remove_tree(fs_real(), *state));
+    return 0;
+}
+
 static void fill_value(uint64_t row, uint8_t *value)
 {
     memset(value, (int)(row * 7 % 253), VALUE_SIZE);
@@ -67,9 +80,7 @@ static void expect_every(struct bolt *db, uint64_t step)
 
 static void a_gigabyte_is_written_thinned_out_and_compacted(void **state)
 {
-    (void)state;
-    char folder[] = "test_bolt_large.XXXXXX";
-    assert_non_null(mkdtemp(folder));
+    const char *folder = *state;
     char *path = mem_printf("%s/db", folder), *compact = mem_printf("%s/compact", folder);
     struct bolt_options options = {.initial_map_size = 256 << 20, .no_sync = true, .lock = true};
     struct bolt *db;
@@ -103,14 +114,13 @@ static void a_gigabyte_is_written_thinned_out_and_compacted(void **state)
     assert_true(dense.size < full.size / 6); /* pages are filled to 90 % */
     assert_int_equal(dense.free_pages, 0);
     must(bolt_close(db));
-
-    must(fs_remove_tree(fs_real(), folder));
     free(path);
     free(compact);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_gigabyte_is_written_thinned_out_and_compacted)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_gigabyte_is_written_thinned_out_and_compacted, set_up, tear_down)};
     return cmocka_run_group_tests_name("bolt_large", tests, NULL, NULL);
 }

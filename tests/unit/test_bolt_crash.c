@@ -125,8 +125,10 @@ static void crash_after_crash_the_file_stays_sound(void **state)
 {
     (void)state;
     struct rng rng;
-    struct fs_sim *disk = fs_sim_new(&(struct fs_sim_options){.seed = 11, .file_size = 16 << 20});
-    rng_init(&rng, 5);
+    const char *given = getenv("TEST_SEED");
+    uint64_t seed = given == NULL ? 11 : strtoull(given, NULL, 10);
+    struct fs_sim *disk = fs_sim_new(&(struct fs_sim_options){.seed = seed, .file_size = 16 << 20});
+    rng_init(&rng, seed);
     uint64_t acknowledged = 0;
     for (unsigned round = 0; round < 150; round++) {
         struct bolt *db;
