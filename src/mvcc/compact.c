@@ -112,13 +112,9 @@ static bool visit_compacted(void *context, const struct mvcc_row *row)
 {
     struct slice *slice = context;
     struct compaction *compaction = slice->compaction;
-    struct mvcc_index *index = slice->store->index;
-    bool kept = mvcc_index_keeps(index, row->key, row->revision, compaction->revision, true);
+    bool kept = mvcc_index_compact(slice->store->index, row->key, compaction->revision, row->revision);
     row_hasher_add(&compaction->hasher, row, kept);
-    if (!kept) {
-        mvcc_index_compact(index, row->key, compaction->revision);
-        slice->removed[slice->removed_count++] = mvcc_row_key_of(row->revision, row->deleted);
-    }
+    if (!kept) slice->removed[slice->removed_count++] = mvcc_row_key_of(row->revision, row->deleted);
     compaction->next = (struct mvcc_revision){row->revision.main, row->revision.sub + 1};
     return --slice->left > 0;
 }

@@ -285,7 +285,18 @@ static void record_trim(struct record **slot, uint32_t drop)
  * (shortened to what tells the two apart, owned by the node; NULL for the first child, which takes everything
  * below the second).
  */
-enum { LEAF_SLOTS = 58, INNER_CHILDREN = 64, LEAF_SMALL = LEAF_SLOTS / 4, INNER_SMALL = INNER_CHILDREN / 4 };
+enum {
+    NODE_KEYS = 64,
+    LEAF_SLOTS = NODE_KEYS,
+    INNER_CHILDREN = NODE_KEYS,
+    LEAF_SMALL = LEAF_SLOTS / 4,
+    INNER_SMALL = INNER_CHILDREN / 4
+};
+
+/* In order; those behind the last key are UINT32_MAX. */
+struct heads {
+    uint32_t at[NODE_KEYS];
+};
 
 struct inner;
 
@@ -293,6 +304,7 @@ struct node {
     struct inner *parent;
     uint16_t count;
     bool is_leaf;
+    uint32_t prefix; /* bytes that all keys (lows) have in common, or fewer */
 };
 
 struct mvcc_index_leaf {
@@ -300,6 +312,7 @@ struct mvcc_index_leaf {
     struct mvcc_index_leaf *previous;
     struct mvcc_index_leaf *next;
     uint64_t alive; /* bit i: slot i's newest revision is not a tombstone */
+    struct heads heads;
     struct record *slots[LEAF_SLOTS];
 };
 
@@ -310,6 +323,7 @@ struct low {
 
 struct inner {
     struct node node;
+    struct heads heads; /* of lows; the first is 0 */
     struct node *children[INNER_CHILDREN];
     uint64_t live[INNER_CHILDREN];
     struct low *lows[INNER_CHILDREN];
@@ -341,7 +355,7 @@ static struct inner *inner_of(struct node *node)
 static struct mvcc_index_leaf *leaf_new(void)
 {
     struct mvcc_index_leaf *leaf = mem_alloc(sizeof(*leaf));
-    leaf->node = (struct node){NULL, 0, true};
+    leaf->node = (struct node){NULL, 0, true, 0};
     leaf->previous = leaf->next = NULL;
     leaf->alive = 0;
     return leaf;
@@ -350,7 +364,7 @@ static struct mvcc_index_leaf *leaf_new(void)
 static struct inner *inner_new(void)
 {
     struct inner *inner = mem_alloc(sizeof(*inner));
-    inner->node = (struct node){NULL, 0, false};
+    inner->node = (struct node){NULL, 0, false, 0};
     return inner;
 }
 
@@ -396,18 +410,88 @@ static void add_live(struct mvcc_index *index, struct node *node, int change)
         node->parent->live[child_slot(node->parent, node)] += (uint64_t)(int64_t)change;
 }
 
+static size_t common_prefix(struct bytes a, struct bytes b)
+{
+    size_t shorter = a.size < b.size ? a.size : b.size, size = 0;
+    while (size < shorter && a.data[size] == b.data[size]) size++;
+    return size;
+}
+
+/* Never decreases from key to key in order. */
+static uint32_t head_of(struct bytes key, size_t prefix)
+{
+    uint32_t head = 0;
+    for (size_t i = prefix; i < prefix + 4; i++) head = head << 8 | (i < key.size ? key.data[i] : 0);
+    return head;
+}
+
+/* <0 or >0 when `key` is before or after all keys that begin with the first `prefix` bytes of `model`; else
+ * 0. */
+static int compare_prefix(struct bytes key, struct bytes model, size_t prefix)
+{
+    struct bytes start = bytes_of(key.data, key.size < prefix ? key.size : prefix);
+    return bytes_compare(start, bytes_of(model.data, prefix));
+}
+
+/* The slots whose heads equal `head` are [*low, *high); both are where one would be when there are none.
+ * Looks at all of them: that is faster than a search, whose steps wait for each other. */
+static void heads_find(const struct heads *heads, uint32_t head, unsigned count, unsigned *low,
+                       unsigned *high)
+{
+    uint32_t less = 0, equal = 0;
+    for (unsigned i = 0; i < NODE_KEYS; i++) {
+        less += heads->at[i] < head;
+        equal += heads->at[i] == head;
+    }
+    *low = less;
+    *high = less + equal < count ? less + equal : count;
+}
+
+static void heads_fill(struct heads *heads, unsigned count)
+{
+    for (unsigned i = count; i < NODE_KEYS; i++) heads->at[i] = UINT32_MAX;
+}
+
+static void leaf_set_heads(struct mvcc_index_leaf *leaf)
+{
+    unsigned count = leaf->node.count;
+    heads_fill(&leaf->heads, count);
+    if (count == 0) return;
+    leaf->node.prefix =
+        (uint32_t)common_prefix(record_key(leaf->slots[0]), record_key(leaf->slots[count - 1]));
+    for (unsigned i = 0; i < count; i++)
+        leaf->heads.at[i] = head_of(record_key(leaf->slots[i]), leaf->node.prefix);
+}
+
+static void inner_set_heads(struct inner *inner)
+{
+    unsigned count = inner->node.count;
+    heads_fill(&inner->heads, count);
+    inner->heads.at[0] = 0;
+    if (count < 2) return;
+    inner->node.prefix =
+        (uint32_t)common_prefix(low_bytes(inner->lows[1]), low_bytes(inner->lows[count - 1]));
+    for (unsigned i = 1; i < count; i++)
+        inner->heads.at[i] = head_of(low_bytes(inner->lows[i]), inner->node.prefix);
+}
+
 /* The child whose keys `key` belongs to. */
 static unsigned inner_find(const struct inner *inner, struct bytes key)
 {
-    unsigned low = 0, high = inner->node.count; /* children below `low` + 1 begin at or before key */
-    while (high - low > 1) {
+    unsigned low, high, count = inner->node.count;
+    if (count < 2) return 0;
+    int order = compare_prefix(key, low_bytes(inner->lows[1]), inner->node.prefix);
+    if (order != 0) return order < 0 ? 0 : count - 1;
+    heads_find(&inner->heads, head_of(key, inner->node.prefix), count, &low, &high);
+    if (low == 0) low = 1;
+    while (low < high) {
         unsigned middle = low + (high - low) / 2;
         if (bytes_compare(low_bytes(inner->lows[middle]), key) <= 0)
-            low = middle;
+            low = middle + 1;
         else
             high = middle;
     }
-    return low;
+    return low - 1;
 }
 
 static struct mvcc_index_leaf *find_leaf(const struct mvcc_index *index, struct bytes key)
@@ -417,11 +501,14 @@ static struct mvcc_index_leaf *find_leaf(const struct mvcc_index *index, struct 
     return leaf_of(node);
 }
 
-/* The first slot whose key is >= key; *found when it is equal. */
+/* The first slot whose key is >= key; *found when it is equal. Whether the key shares the prefix at all is
+ * looked at last: when it is found, it does. */
 static unsigned leaf_find(const struct mvcc_index_leaf *leaf, struct bytes key, bool *found)
 {
-    unsigned low = 0, high = leaf->node.count;
+    unsigned low, high;
     *found = false;
+    if (leaf->node.count == 0) return 0;
+    heads_find(&leaf->heads, head_of(key, leaf->node.prefix), leaf->node.count, &low, &high);
     while (low < high) {
         unsigned middle = low + (high - low) / 2;
         int order = bytes_compare(record_key(leaf->slots[middle]), key);
@@ -434,6 +521,8 @@ static unsigned leaf_find(const struct mvcc_index_leaf *leaf, struct bytes key, 
         else
             high = middle;
     }
+    int order = compare_prefix(key, record_key(leaf->slots[0]), leaf->node.prefix);
+    if (order != 0) return order < 0 ? 0 : leaf->node.count;
     return low;
 }
 
@@ -454,9 +543,17 @@ static uint64_t bits_below(unsigned slot)
 static void leaf_place(struct mvcc_index_leaf *leaf, unsigned slot, struct record *record)
 {
     assert(leaf->node.count < LEAF_SLOTS && slot <= leaf->node.count);
-    memmove(leaf->slots + slot + 1, leaf->slots + slot, (leaf->node.count - slot) * sizeof(leaf->slots[0]));
+    size_t behind = leaf->node.count - slot;
+    memmove(leaf->slots + slot + 1, leaf->slots + slot, behind * sizeof(leaf->slots[0]));
+    memmove(leaf->heads.at + slot + 1, leaf->heads.at + slot, behind * sizeof(leaf->heads.at[0]));
     leaf->slots[slot] = record;
     leaf->node.count++;
+    struct bytes key = record_key(record),
+                 neighbour = record_key(leaf->slots[slot == 0 ? leaf->node.count - 1 : 0]);
+    if (leaf->node.count == 1 || compare_prefix(key, neighbour, leaf->node.prefix) != 0)
+        leaf_set_heads(leaf);
+    else
+        leaf->heads.at[slot] = head_of(key, leaf->node.prefix);
     uint64_t below = leaf->alive & bits_below(slot);
     leaf->alive = below | (leaf->alive & ~bits_below(slot)) << 1 | (uint64_t)record_alive(record) << slot;
 }
@@ -479,6 +576,7 @@ static void insert_child(struct mvcc_index *index, struct node *left, struct low
         parent->node.count = 2;
         link_child(parent, 0, left, NULL);
         link_child(parent, 1, right, low);
+        inner_set_heads(parent);
         index->root = &parent->node;
         return;
     }
@@ -508,7 +606,10 @@ static void insert_child(struct mvcc_index *index, struct node *left, struct low
     memmove(into->live + slot + 1, into->live + slot, behind * sizeof(into->live[0]));
     into->node.count++;
     link_child(into, slot, right, low);
-    if (second != NULL) insert_child(index, &parent->node, second_low, &second->node, append);
+    inner_set_heads(parent);
+    if (second == NULL) return;
+    inner_set_heads(second);
+    insert_child(index, &parent->node, second_low, &second->node, append);
 }
 
 /* Puts a record at `slot` of `leaf`, splitting it when it is full. A leaf that grows at the end of the index
@@ -536,6 +637,8 @@ static void insert_record(struct mvcc_index *index, struct mvcc_index_leaf *leaf
     right->next = leaf->next;
     if (right->next != NULL) right->next->previous = right;
     leaf->next = right;
+    leaf_set_heads(leaf);
+    leaf_set_heads(right);
     if (append || slot > keep)
         leaf_place(right, slot - keep, record);
     else
@@ -557,6 +660,7 @@ static void remove_child(struct inner *inner, unsigned slot)
         free(inner->lows[0]);
         inner->lows[0] = NULL;
     }
+    inner_set_heads(inner);
 }
 
 static void leaf_unlink(struct mvcc_index *index, struct mvcc_index_leaf *leaf)
@@ -585,6 +689,10 @@ static void move_left(struct inner *parent, unsigned slot)
     }
     left->count = (uint16_t)(left->count + right->count);
     right->count = 0;
+    if (left->is_leaf)
+        leaf_set_heads(leaf_of(left));
+    else
+        inner_set_heads(inner_of(left));
     parent->live[slot] += parent->live[slot + 1];
 }
 
@@ -637,9 +745,11 @@ static void remove_record(struct mvcc_index *index, struct mvcc_index_leaf *leaf
     index->keys--;
     bool alive = (leaf->alive >> slot & 1) != 0;
     record_free(leaf->slots[slot]);
-    memmove(leaf->slots + slot, leaf->slots + slot + 1,
-            (leaf->node.count - slot - 1u) * sizeof(leaf->slots[0]));
+    size_t behind = leaf->node.count - slot - 1u;
+    memmove(leaf->slots + slot, leaf->slots + slot + 1, behind * sizeof(leaf->slots[0]));
+    memmove(leaf->heads.at + slot, leaf->heads.at + slot + 1, behind * sizeof(leaf->heads.at[0]));
     leaf->node.count--;
+    leaf->heads.at[leaf->node.count] = UINT32_MAX;
     leaf->alive = (leaf->alive & bits_below(slot)) | (leaf->alive >> 1 & ~bits_below(slot));
     if (alive) add_live(index, &leaf->node, -1);
     tidy(index, &leaf->node);
@@ -738,22 +848,24 @@ void mvcc_index_restore(struct mvcc_index *index, struct bytes key, struct mvcc_
     }
 }
 
-void mvcc_index_compact(struct mvcc_index *index, struct bytes key, int64_t at)
+bool mvcc_index_compact(struct mvcc_index *index, struct bytes key, int64_t at, struct mvcc_revision revision)
 {
+    assert(revision.main <= at);
     struct mvcc_index_leaf *leaf = find_leaf(index, key);
-    bool found;
+    bool found, kept = false;
     unsigned slot = leaf_find(leaf, key, &found);
-    if (!found) return;
+    if (!found) return false;
     struct past past;
     past_of(leaf->slots[slot], &past);
-    uint32_t drop;
-    past_kept(&past, at, &drop);
-    if (drop == 0) return;
+    uint32_t drop, end = past_kept(&past, at, &drop);
+    for (uint32_t i = drop; i < end; i++) kept = kept || moment_is(&past.moments[i], revision);
+    if (drop == 0) return kept;
     index->revisions -= drop;
     if (drop == past.count)
         remove_record(index, leaf, slot);
     else
         record_trim(&leaf->slots[slot], drop);
+    return kept;
 }
 
 bool mvcc_index_has(const struct mvcc_index *index, struct bytes key, struct mvcc_revision revision)
@@ -908,6 +1020,12 @@ static void verify_record(const struct record *record, struct totals *totals)
     totals->revisions += past.count;
 }
 
+static void verify_head(struct bytes key, struct bytes first, uint32_t prefix, uint32_t head)
+{
+    assert(key.size >= prefix && compare_prefix(key, first, prefix) == 0);
+    assert(head == head_of(key, prefix));
+}
+
 /* All keys below `node` are in [low, high). */
 static void verify_node(const struct mvcc_index *index, struct node *node, const struct low *low,
                         const struct low *high, struct totals *totals)
@@ -919,6 +1037,9 @@ static void verify_node(const struct mvcc_index *index, struct node *node, const
         for (unsigned i = 0; i < node->count; i++) {
             assert((i == 0) == (inner->lows[i] == NULL) && inner->children[i]->parent == inner);
             assert(inner->live[i] == node_live(inner->children[i]));
+            if (i > 0)
+                verify_head(low_bytes(inner->lows[i]), low_bytes(inner->lows[1]), node->prefix,
+                            inner->heads.at[i]);
             const struct low *next = i + 1u < node->count ? inner->lows[i + 1] : high;
             verify_node(index, inner->children[i], i == 0 ? low : inner->lows[i], next, totals);
         }
@@ -935,6 +1056,7 @@ static void verify_node(const struct mvcc_index *index, struct node *node, const
         assert(low == NULL || bytes_compare(low_bytes(low), key) <= 0);
         assert(high == NULL || bytes_compare(key, low_bytes(high)) < 0);
         assert((leaf->alive >> i & 1) == (record_alive(leaf->slots[i]) ? 1u : 0u));
+        verify_head(key, record_key(leaf->slots[0]), node->prefix, leaf->heads.at[i]);
         verify_record(leaf->slots[i], totals);
     }
     totals->keys += node->count;

@@ -58,8 +58,10 @@ void mvcc_index_restore(struct mvcc_index *index, struct bytes key, struct mvcc_
 /* Drops what nobody may ask for once `at` is compacted: all revisions of the key older than the newest one at
  * or before `at`, and that one too when it is a tombstone before `at` (one exactly at `at` stays until the
  * next compaction, because a watch may still start there). A key with no revision left is removed. Compacting
- * key by key, in any order and over any time, is as good as all at once. */
-void mvcc_index_compact(struct mvcc_index *index, struct bytes key, int64_t at);
+ * key by key, in any order and over any time, is as good as all at once. Returns whether `revision`, one at
+ * or before `at`, is among what stays. */
+bool mvcc_index_compact(struct mvcc_index *index, struct bytes key, int64_t at,
+                        struct mvcc_revision revision);
 /* Whether `revision` of `key` is (still) in the index. */
 bool mvcc_index_has(const struct mvcc_index *index, struct bytes key, struct mvcc_revision revision);
 /* Whether `revision` is what a compaction at `at` keeps of `key`: the newest one at or before `at`, unless

@@ -56,6 +56,8 @@ enum api_error kv_error_of(enum mvcc_status status)
     return errors[status];
 }
 
+enum { RESERVE_MAX = 1 << 30 };
+
 /* ---- order ---- */
 
 #define SORT_TARGET(name) ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__##name
@@ -222,12 +224,23 @@ static bool walked_enough(const struct kv_range_job *job)
     return (!job->sorted || job->gather_limited) && job->matched > job->limit;
 }
 
+/* Room for the whole answer, judged by the keys written so far: growing a large buffer step by step would
+ * copy it again and again, in slices that are to be short. Memory that is not used is not touched. */
+static void reserve_rest(struct kv_range_job *job)
+{
+    uint64_t expected = job->count < job->limit ? job->count : job->limit;
+    if (job->written == 0 || expected <= job->written || job->filtered) return;
+    uint64_t rest = (expected - job->written) * (job->out.size / job->written + 1);
+    buf_reserve(&job->out, rest < RESERVE_MAX ? rest + rest / 8 : RESERVE_MAX);
+}
+
 static struct error *walk(struct kv_range_job *job, size_t max_keys)
 {
     const struct mvcc_index *index = mvcc_index(job->kv->store);
     struct bytes from = job->begun ? buf_bytes(&job->last_key) : job->span.from;
     struct mvcc_index_cursor cursor = mvcc_index_seek(index, from, job->begun);
     struct mvcc_entry entry;
+    bool first = !job->begun;
     for (size_t i = 0; i < max_keys && !walked_enough(job); i++) {
         int alive = mvcc_index_next(&cursor, job->at, &entry);
         if (alive < 0 || (!job->span.open && bytes_compare(entry.key, job->span.to) >= 0)) {
@@ -242,6 +255,7 @@ static struct error *walk(struct kv_range_job *job, size_t max_keys)
         if (alive > 0) TRY(take_entry(job, &entry));
     }
     if (walked_enough(job)) job->phase = job->sorted ? PHASE_WRITE_SORTED : PHASE_DONE;
+    if (first && job->count_known && job->phase == PHASE_WALK) reserve_rest(job);
     return NULL;
 }
 

@@ -27,6 +27,12 @@ static void put(struct mvcc_index *index, const char *key, int64_t main)
     mvcc_index_put(index, key_of(key), at_revision(main, 0), &entry);
 }
 
+static void compact_key(struct mvcc_index *index, struct bytes key, int64_t at)
+{
+    struct mvcc_revision first = {0, 0};
+    assert_false(mvcc_index_compact(index, key, at, first));
+}
+
 static void assert_entry(const struct mvcc_index *index, const char *key, int64_t at, int64_t modified,
                          int64_t created, int64_t version)
 {
@@ -72,12 +78,12 @@ static void compaction_keeps_what_is_seen_at_its_revision(void **state)
     (void)state;
     struct mvcc_index *index = mvcc_index_new();
     for (int64_t i = 2; i <= 9; i++) put(index, "foo", i);
-    mvcc_index_compact(index, key_of("foo"), 7);
+    compact_key(index, key_of("foo"), 7);
     assert_false(mvcc_index_has(index, key_of("foo"), at_revision(6, 0)));
     assert_true(mvcc_index_has(index, key_of("foo"), at_revision(7, 0)));
     assert_entry(index, "foo", 7, 7, 2, 6);
     assert_entry(index, "foo", 9, 9, 2, 8);
-    mvcc_index_compact(index, key_of("foo"), 9);
+    compact_key(index, key_of("foo"), 9);
     assert_entry(index, "foo", 9, 9, 2, 8);
     put(index, "foo", 10);
     assert_entry(index, "foo", 10, 10, 2, 9);
@@ -96,16 +102,16 @@ static void a_tombstone_at_the_compact_revision_stays_until_the_next(void **stat
     assert_true(mvcc_index_keeps(index, key_of("foo"), at_revision(3, 0), 3, true));
     assert_false(mvcc_index_keeps(index, key_of("foo"), at_revision(3, 0), 3, false));
     assert_false(mvcc_index_keeps(index, key_of("foo"), at_revision(3, 0), 4, true));
-    mvcc_index_compact(index, key_of("foo"), 3);
+    compact_key(index, key_of("foo"), 3);
     assert_true(mvcc_index_has(index, key_of("foo"), at_revision(3, 0)));
     assert_int_equal(mvcc_index_keys(index), 1);
     assert_int_equal(mvcc_index_live_keys(index), 0);
     put(index, "foo", 5);
     assert_entry(index, "foo", 5, 5, 5, 1);
-    mvcc_index_compact(index, key_of("foo"), 4);
+    compact_key(index, key_of("foo"), 4);
     assert_false(mvcc_index_has(index, key_of("foo"), at_revision(3, 0)));
     mvcc_index_tombstone(index, key_of("foo"), at_revision(6, 0));
-    mvcc_index_compact(index, key_of("foo"), 7);
+    compact_key(index, key_of("foo"), 7);
     assert_int_equal(mvcc_index_keys(index), 0);
     mvcc_index_verify(index);
     mvcc_index_free(index);
@@ -120,10 +126,10 @@ static void a_key_deleted_and_put_in_the_compacted_transaction_survives(void **s
     mvcc_index_tombstone(index, key_of("foo"), at_revision(3, 0));
     struct mvcc_entry entry;
     mvcc_index_put(index, key_of("foo"), at_revision(3, 1), &entry);
-    mvcc_index_compact(index, key_of("foo"), 3);
+    compact_key(index, key_of("foo"), 3);
     assert_true(mvcc_index_has(index, key_of("foo"), at_revision(3, 0)));
     assert_entry(index, "foo", 3, 3, 3, 1);
-    mvcc_index_compact(index, key_of("foo"), 4);
+    compact_key(index, key_of("foo"), 4);
     assert_false(mvcc_index_has(index, key_of("foo"), at_revision(3, 0)));
     assert_entry(index, "foo", 4, 3, 3, 1);
     mvcc_index_verify(index);
@@ -323,8 +329,11 @@ static void compact_all(struct history *history, int64_t at)
             assert_int_equal(mvcc_index_keeps(history->index, model_key_name(i), revision, at, false),
                              !tombstone);
         }
+        int64_t main = (int64_t)rng_below(&history->rng, (uint64_t)at + 1);
+        bool stays = mvcc_index_keeps(history->index, model_key_name(i), at_revision(main, 0), at, true);
         model_compact(key, at);
-        mvcc_index_compact(history->index, model_key_name(i), at);
+        assert_int_equal(mvcc_index_compact(history->index, model_key_name(i), at, at_revision(main, 0)),
+                         stays);
     }
 }
 
@@ -473,7 +482,7 @@ static void large_trees_grow_shrink_and_count(void **state)
                 mvcc_index_tombstone(index, numbered(text, removal[i]), at_revision(++revision, 0));
             assert_true(deleted);
             alive[removal[i]] = false;
-            mvcc_index_compact(index, numbered(text, removal[i]), revision + 1);
+            compact_key(index, numbered(text, removal[i]), revision + 1);
             if (i % 2000 == 0) {
                 mvcc_index_verify(index);
                 assert_counts(index, &rng, alive);
@@ -486,6 +495,66 @@ static void large_trees_grow_shrink_and_count(void **state)
         free(removal);
         free(alive);
     }
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return bytes_compare(*(const struct bytes *)a, *(const struct bytes *)b);
+}
+
+/* Keys that are prefixes of others, hold zero and 0xff bytes, share long and short prefixes. */
+static void keys_of_every_shape_are_found_in_order(void **state)
+{
+    (void)state;
+    enum { NAMES = 4000, NAME_MAX_SIZE = 24 };
+    static const char *const starts[] = {"", "/registry/pods/", "/registry/pods/", "/registry/",
+                                         "\xff\xff\xff\xff"};
+    struct rng rng;
+    rng_init(&rng, 13);
+    uint8_t(*memory)[NAME_MAX_SIZE] = mem_alloc(NAMES * sizeof(*memory));
+    struct bytes *names = mem_alloc(NAMES * sizeof(*names));
+    struct mvcc_index *index = mvcc_index_new();
+    struct mvcc_entry entry;
+    size_t count = 0;
+    for (int64_t revision = 2; revision < 2 + NAMES; revision++) {
+        const char *start = starts[rng_below(&rng, 5)];
+        size_t size = strlen(start), end = size + rng_below(&rng, 8);
+        memcpy(memory[count], start, size);
+        while (size < end) memory[count][size++] = (uint8_t) "\0a\xff"[rng_below(&rng, 3)];
+        names[count] = bytes_of(memory[count], size);
+        bool known = mvcc_index_find(index, names[count], INT64_MAX, &entry);
+        mvcc_index_put(index, names[count], at_revision(revision, 0), &entry);
+        assert_true(bytes_equal(entry.key, names[count]));
+        if (known) {
+            assert_true(entry.version > 1);
+            continue;
+        }
+        assert_int_equal(entry.version, 1);
+        count++;
+        if (count % 100 == 0) mvcc_index_verify(index);
+    }
+    qsort(names, count, sizeof(names[0]), compare_names);
+    struct mvcc_index_cursor cursor = mvcc_index_seek(index, BYTES_EMPTY, false);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(mvcc_index_next(&cursor, INT64_MAX, &entry), 1);
+        assert_true(bytes_equal(entry.key, names[i]));
+        struct mvcc_index_cursor sought = mvcc_index_seek(index, names[i], true);
+        int more = mvcc_index_next(&sought, INT64_MAX, &entry);
+        assert_int_equal(more, i + 1 < count ? 1 : -1);
+        if (more == 1) assert_true(bytes_equal(entry.key, names[i + 1]));
+        struct mvcc_span rest = {.from = names[i], .open = true};
+        assert_int_equal(mvcc_index_count(index, &rest, INT64_MAX), count - i);
+    }
+    assert_int_equal(mvcc_index_next(&cursor, INT64_MAX, &entry), -1);
+    for (size_t i = 0; i < count; i++) {
+        mvcc_index_tombstone(index, names[i * 7 % count], at_revision(10000 + (int64_t)i, 0));
+        compact_key(index, names[i * 7 % count], 20000);
+        if (i % 100 == 0) mvcc_index_verify(index);
+    }
+    mvcc_index_verify(index);
+    mvcc_index_free(index);
+    free(names);
+    free(memory);
 }
 
 static void a_cursor_goes_on_while_it_deletes(void **state)
@@ -522,6 +591,7 @@ int main(void)
         cmocka_unit_test(random_histories_agree_with_the_model),
         cmocka_unit_test(compaction_at_every_revision_agrees_with_the_model),
         cmocka_unit_test(large_trees_grow_shrink_and_count),
+        cmocka_unit_test(keys_of_every_shape_are_found_in_order),
         cmocka_unit_test(a_cursor_goes_on_while_it_deletes),
     };
     return cmocka_run_group_tests_name("index", tests, NULL, NULL);
