@@ -341,10 +341,9 @@ static void decide(struct grpc_call *call, enum grpc_code code, struct bytes tex
         call->server->config.observe(call, code, text);
 }
 
-void grpc_call_finish(struct grpc_call *call, enum grpc_code code, struct bytes text)
+/* Lets the decided status go out. */
+static void conclude(struct grpc_call *call)
 {
-    if (!grpc_call_is_live(call)) return;
-    decide(call, code, text);
     if (call->local != NULL) {
         local_finish(call);
     } else if (!call->response_started) {
@@ -352,6 +351,13 @@ void grpc_call_finish(struct grpc_call *call, enum grpc_code code, struct bytes 
     } else {
         wake_session(call);
     }
+}
+
+void grpc_call_finish(struct grpc_call *call, enum grpc_code code, struct bytes text)
+{
+    if (!grpc_call_is_live(call)) return;
+    decide(call, code, text);
+    conclude(call);
 }
 
 void grpc_call_fail(struct grpc_call *call, enum grpc_code code, const char *format, ...)
@@ -416,9 +422,9 @@ void call_cancel(struct grpc_call *call, enum grpc_code code, struct bytes text)
 {
     if (!grpc_call_is_live(call)) return;
     grpc_call_ref(call);
-    bool told = call->accepted;
-    grpc_call_finish(call, code, text);
-    if (told && call->method->on_cancel != NULL && !call->closed) call->method->on_cancel(call);
+    decide(call, code, text);
+    if (call->accepted && call->method->on_cancel != NULL) call->method->on_cancel(call);
+    conclude(call);
     grpc_call_unref(call);
 }
 

@@ -107,9 +107,11 @@ static void on_connected(uv_poll_t *poll, int status, int events)
 {
     (void)events;
     struct transport_connect *connect = poll->data;
-    int system = status < 0 ? -status : 0;
+    int system = 0;
     socklen_t size = sizeof(system);
-    if (system == 0) (void)!getsockopt(connect->descriptor, SOL_SOCKET, SO_ERROR, &system, &size);
+    (void)!getsockopt(connect->descriptor, SOL_SOCKET, SO_ERROR, &system, &size);
+    if (system == 0 && status < 0)
+        system = -status; /* libuv's EBADF stands for any failure, so it comes last */
     if (system == 0)
         connect->connected = true;
     else
