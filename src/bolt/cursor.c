@@ -293,7 +293,7 @@ struct error *bolt_cursor_seek(struct bolt_cursor *cursor, struct bytes key)
     return advance(cursor);
 }
 
-/* After a change in the bucket: back to the key the cursor was at. *arrived: it, or in its absence the next
+/* After a change in the bucket: back to the key the cursor was at (*exact), or in its absence to the next
  * one. */
 static struct error *recover(struct bolt_cursor *cursor, bool *exact)
 {

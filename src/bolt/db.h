@@ -82,8 +82,7 @@ struct bolt {
 struct error *bolt_map_reserve(struct bolt *db, uint64_t size) __attribute__((warn_unused_result));
 /* Drops a reference; the caller holds the mutex. */
 void bolt_map_release(struct bolt *db, struct bolt_map *map);
-/* Pages of `db` that a later transaction may need to know; counts for bolt_stats. The caller holds the mutex.
- */
+/* Hands the freelist's counts to bolt_stats; writer's thread, which holds the mutex. */
 void bolt_publish_free_counts(struct bolt *db);
 
 /* ---- cursor.c ---- */
