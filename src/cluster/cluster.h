@@ -129,7 +129,8 @@ void cluster_change_write(const struct cluster_change *change, struct buf *out,
 /* The rules at apply: MEMBER_NOT_FOUND, MEMBER_EXIST, PEER_URL_EXIST, TOO_MANY_LEARNERS, MEMBER_NOT_LEARNER;
  * also CLUSTER_MEMBERS_MAX (TOO_MANY_REQUESTS). A refused change goes to raft with node id 0. */
 enum api_error cluster_check_change(const struct cluster *cluster, const struct cluster_change *change);
-/* Carries out a change that was checked. backend NULL: memory alone. */
+/* Carries out a change that was checked. backend NULL: memory alone, and what is about an unknown member or
+ * one too many is ignored. */
 void cluster_apply_change(struct cluster *cluster, struct backend *backend,
                           const struct cluster_change *change);
 
