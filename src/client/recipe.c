@@ -12,9 +12,12 @@ enum { DEFAULT_TTL = 60 };
 
 /* ---- Small requests ---- */
 
-static struct client_error *known_error(enum api_error error)
+/* An error of the recipes themselves: not sent by a server, it prints as its text alone. */
+static struct client_error *recipe_error(enum api_error known)
 {
-    return client_error_new(api_error_code(error), bytes_from_string(api_error_text(error)));
+    struct client_error *error = client_error_from_text(api_error_text(known));
+    error->code = api_error_code(known);
+    return error;
 }
 
 static struct client_error *call(struct blocking_client *blocking, enum client_rpc rpc,
@@ -181,8 +184,8 @@ static struct client_error *wait_for_deletion(struct blocking_client *blocking, 
             break;
         }
         if (event.kind == CLIENT_EVENT_END) {
-            error =
-                event.error != NULL ? client_error_copy(event.error) : known_error(API_ERROR_SESSION_EXPIRED);
+            error = event.error != NULL ? client_error_copy(event.error)
+                                        : client_error_from_text("lost watcher waiting for delete");
         } else {
             const Etcdserverpb__WatchResponse *response = (const Etcdserverpb__WatchResponse *)event.response;
             for (size_t i = 0; i < response->n_events; i++)
@@ -278,7 +281,7 @@ static struct client_error *confirm(struct recipe_session *session, struct recip
     Etcdserverpb__RangeRequest get = get_request(buf_bytes(&hold->key));
     const Etcdserverpb__RangeResponse *response = NULL;
     struct client_error *error = call(session->blocking, CLIENT_RANGE, &get.base, arena, &response);
-    if (error == NULL && response->n_kvs == 0) error = known_error(API_ERROR_SESSION_EXPIRED);
+    if (error == NULL && response->n_kvs == 0) error = recipe_error(API_ERROR_SESSION_EXPIRED);
     if (error == NULL) hold->header_revision = revision_of(response->header);
     arena_free(arena);
     return error;
@@ -339,7 +342,7 @@ struct client_error *recipe_proclaim(struct recipe_session *session, struct reci
     Etcdserverpb__RequestOp operation = put_operation(&put);
     bool done = false;
     struct client_error *error = if_still_ours(session, hold, &operation, &done);
-    if (error == NULL && !done) error = known_error(API_ERROR_ELECTION_NOT_LEADER);
+    if (error == NULL && !done) error = recipe_error(API_ERROR_ELECTION_NOT_LEADER);
     return error;
 }
 
@@ -375,7 +378,7 @@ struct client_error *recipe_leader(struct blocking_client *blocking, const char 
 {
     Etcdserverpb__RangeRequest request = oldest_request(prefix_of(name, arena), arena);
     struct client_error *error = call(blocking, CLIENT_RANGE, &request.base, arena, response);
-    if (error == NULL && (*response)->n_kvs == 0) error = known_error(API_ERROR_ELECTION_NO_LEADER);
+    if (error == NULL && (*response)->n_kvs == 0) error = recipe_error(API_ERROR_ELECTION_NO_LEADER);
     return error;
 }
 
