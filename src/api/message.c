@@ -5,27 +5,46 @@
 
 #include <assert.h>
 
+enum { FIELD_NUMBER_MAX = (1 << 29) - 1 };
+
 /* ---- The check ----
  *
  * One pass over the bytes. It proves, before protobuf-c sees them: the tags and lengths are whole, known
  * fields have a wire type their declared type can have, packed arrays end with their last number, strings are
- * UTF-8 without zero bytes, and nesting is bounded. The texts are those of the Go code that etcd 3.6 decodes
- * with. */
+ * UTF-8 without zero bytes, and nesting is bounded. The texts are those of the Go code that etcd decodes
+ * with. (It accepts two things more: any bytes in strings, and unknown groups, which nothing has sent since
+ * protobuf 2.) */
 
 static struct error *truncated(void)
 {
     return error_new(ERROR_INVALID, "unexpected EOF");
 }
 
-static struct error *malformed(const ProtobufCMessageDescriptor *descriptor)
+/* Why a varint could not be read at the start of `rest`. */
+static struct error *bad_varint(struct bytes rest)
 {
-    return error_new(ERROR_INVALID, "proto: %s: cannot parse invalid wire-format data",
-                     descriptor->short_name);
+    if (rest.size < WIRE_VARINT_MAX) return truncated();
+    return error_new(ERROR_INVALID, "proto: integer overflow");
+}
+
+/* range_end is RangeEnd in Go's structs. */
+static struct error *wrong_wire_type(const ProtobufCFieldDescriptor *field, unsigned type)
+{
+    char name[64];
+    size_t size = 0;
+    bool raise = true;
+    for (const char *at = field->name; *at != 0 && size + 1 < sizeof(name); at++) {
+        bool lower = *at >= 'a' && *at <= 'z';
+        if (*at != '_') name[size++] = (char)(raise && lower ? *at - 'a' + 'A' : *at);
+        raise = *at == '_';
+    }
+    name[size] = 0;
+    return error_new(ERROR_INVALID, "proto: wrong wireType = %u for field %s", type, name);
 }
 
 /* Fields mostly come in order, so the search starts where the last one was found. */
 static const ProtobufCFieldDescriptor *find_field(const ProtobufCMessageDescriptor *descriptor,
-                                                  uint32_t number, unsigned *hint)
+                                                  uint64_t number, unsigned *hint)
 {
     unsigned count = descriptor->n_fields;
     for (unsigned i = 0; i < count; i++) {
@@ -78,36 +97,60 @@ static struct error *check_string(const ProtobufCMessageDescriptor *descriptor,
     return NULL;
 }
 
-static struct error *check_packed(const ProtobufCMessageDescriptor *descriptor, enum wire_type type,
-                                  struct bytes value)
+static struct error *check_packed(enum wire_type type, struct bytes value)
 {
-    if (type == WIRE_FIXED32) return value.size % 4 == 0 ? NULL : malformed(descriptor);
-    if (type == WIRE_FIXED64) return value.size % 8 == 0 ? NULL : malformed(descriptor);
+    if (type == WIRE_FIXED32) return value.size % 4 == 0 ? NULL : truncated();
+    if (type == WIRE_FIXED64) return value.size % 8 == 0 ? NULL : truncated();
     struct wire_reader reader = wire_reader_of(value);
     uint64_t number;
     while (wire_next_varint(&reader, &number)) {
     }
-    return reader.failed ? malformed(descriptor) : NULL;
+    return reader.failed ? bad_varint(reader.rest) : NULL;
+}
+
+/* Takes the value of one field from the reader. Only LENGTH values are told in *content. */
+static struct error *take_value(struct wire_reader *reader, unsigned type, struct bytes *content)
+{
+    uint64_t number;
+    size_t size = type == WIRE_FIXED64 ? 8 : 4;
+    switch (type) {
+    case WIRE_VARINT:
+        return wire_next_varint(reader, &number) ? NULL : bad_varint(reader->rest);
+    case WIRE_LENGTH:
+        if (!wire_next_varint(reader, &number)) return bad_varint(reader->rest);
+        if (number > INT64_MAX)
+            return error_new(ERROR_INVALID, "proto: negative length found during unmarshaling");
+        if (number > reader->rest.size) return truncated();
+        size = (size_t)number;
+        *content = bytes_of(reader->rest.data, size);
+        break;
+    case WIRE_FIXED64:
+    case WIRE_FIXED32:
+        if (size > reader->rest.size) return truncated();
+        break;
+    default:
+        return error_new(ERROR_INVALID, "proto: illegal wireType %u", type);
+    }
+    reader->rest = bytes_of(reader->rest.data + size, reader->rest.size - size);
+    return NULL;
 }
 
 static struct error *check_message(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes,
                                    unsigned depth);
 
 static struct error *check_field(const ProtobufCMessageDescriptor *descriptor,
-                                 const ProtobufCFieldDescriptor *field, const struct wire_field *wire,
-                                 unsigned depth)
+                                 const ProtobufCFieldDescriptor *field, struct wire_reader *reader,
+                                 unsigned type, unsigned depth)
 {
-    enum wire_type type = wire_type_of(field->type);
-    if (wire->type != type) {
-        bool packed =
-            field->label == PROTOBUF_C_LABEL_REPEATED && type != WIRE_LENGTH && wire->type == WIRE_LENGTH;
-        if (packed) return check_packed(descriptor, type, wire->bytes);
-        return error_new(ERROR_INVALID, "proto: wrong wireType = %d for field %s", (int)wire->type,
-                         field->name);
-    }
-    if (field->type == PROTOBUF_C_TYPE_STRING) return check_string(descriptor, field, wire->bytes);
+    struct bytes content = BYTES_EMPTY;
+    enum wire_type declared = wire_type_of(field->type);
+    bool packed = field->label == PROTOBUF_C_LABEL_REPEATED && declared != WIRE_LENGTH && type == WIRE_LENGTH;
+    if (type != (unsigned)declared && !packed) return wrong_wire_type(field, type);
+    TRY(take_value(reader, type, &content));
+    if (packed) return check_packed(declared, content);
+    if (field->type == PROTOBUF_C_TYPE_STRING) return check_string(descriptor, field, content);
     if (field->type == PROTOBUF_C_TYPE_MESSAGE)
-        return check_message((const ProtobufCMessageDescriptor *)field->descriptor, wire->bytes, depth + 1);
+        return check_message((const ProtobufCMessageDescriptor *)field->descriptor, content, depth + 1);
     return NULL;
 }
 
@@ -115,17 +158,29 @@ static struct error *check_field(const ProtobufCMessageDescriptor *descriptor,
 static struct error *check_message(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes,
                                    unsigned depth)
 {
+    enum { END_GROUP = 4 };
     if (depth > MESSAGE_DEPTH_MAX)
         return error_new(ERROR_LIMIT, "proto: messages nested deeper than %d", (int)MESSAGE_DEPTH_MAX);
     struct wire_reader reader = wire_reader_of(bytes);
-    struct wire_field wire;
     unsigned hint = 0;
-    while (wire_next(&reader, &wire)) {
-        const ProtobufCFieldDescriptor *field = find_field(descriptor, wire.number, &hint);
-        if (field != NULL) TRY(check_field(descriptor, field, &wire, depth));
+    while (reader.rest.size > 0) {
+        uint64_t tag;
+        struct bytes ignored;
+        if (!wire_next_varint(&reader, &tag)) return bad_varint(reader.rest);
+        unsigned type = tag & 7;
+        if (type == END_GROUP)
+            return error_new(ERROR_INVALID, "proto: %s: wiretype end group for non-group",
+                             descriptor->short_name);
+        if (tag >> 3 == 0 || tag >> 3 > FIELD_NUMBER_MAX)
+            return error_new(ERROR_INVALID, "proto: %s: illegal tag %d (wire type %u)",
+                             descriptor->short_name, (int)(tag >> 3), type);
+        const ProtobufCFieldDescriptor *field = find_field(descriptor, tag >> 3, &hint);
+        if (field != NULL)
+            TRY(check_field(descriptor, field, &reader, type, depth));
+        else
+            TRY(take_value(&reader, type, &ignored));
     }
-    if (!reader.failed) return NULL;
-    return depth == 0 ? truncated() : malformed(descriptor);
+    return NULL;
 }
 
 struct error *message_check(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes)
@@ -166,7 +221,9 @@ ProtobufCMessage *message_unpack(const ProtobufCMessageDescriptor *descriptor, s
                                             bytes.size > 0 ? bytes.data : nothing);
         /* What the check lets through and protobuf-c does not: a proto2 message without a required field, a
          * tag written in more bytes than it needs. */
-        if (message == NULL) failure = malformed(descriptor);
+        if (message == NULL)
+            failure = error_new(ERROR_INVALID, "proto: %s: cannot parse invalid wire-format data",
+                                descriptor->short_name);
     }
     if (error != NULL)
         *error = failure;

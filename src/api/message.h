@@ -22,8 +22,8 @@
 enum { MESSAGE_DEPTH_MAX = 100 };
 
 /* Decodes `bytes` into a message whose memory comes from `arena` (never free it singly). NULL when malformed;
- * then *error (may be NULL) is what Go's protobuf would say: "proto: cannot parse invalid wire-format data",
- * which gRPC servers put behind "grpc: error unmarshalling request: " (code Internal). */
+ * then *error (may be NULL) says what etcd says ("proto: wrong wireType = 0 for field Key"); its gRPC servers
+ * put that behind "grpc: error unmarshalling request: " (code Internal). */
 ProtobufCMessage *message_unpack(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes,
                                  struct arena *arena, struct error **error)
     __attribute__((warn_unused_result));

@@ -42,6 +42,22 @@ struct client_error *blocking_call(struct blocking_client *blocking, enum client
                                    const ProtobufCMessage *request, const struct client_call_options *options,
                                    struct arena *arena, ProtobufCMessage **response)
     __attribute__((warn_unused_result));
+/* The same, typed by what `response` points to:
+ *
+ *     Etcdserverpb__RangeResponse *response;
+ *     error = blocking_call_into(blocking, CLIENT_RANGE, &request.base, &options, arena, &response);
+ */
+static inline struct client_error *blocking_call_into(struct blocking_client *blocking, enum client_rpc rpc,
+                                                      const ProtobufCMessage *request,
+                                                      const struct client_call_options *options,
+                                                      struct arena *arena, void *response)
+{
+    ProtobufCMessage *message = NULL;
+    struct client_error *error = blocking_call(blocking, rpc, request, options, arena, &message);
+    memcpy(response, &message,
+           sizeof(message)); /* NOLINT(bugprone-sizeof-expression): the pointer is meant */
+    return error;
+}
 struct client_error *blocking_keep_alive_once(struct blocking_client *blocking, int64_t lease,
                                               const struct client_call_options *options, struct arena *arena,
                                               ProtobufCMessage **response)

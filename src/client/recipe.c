@@ -23,10 +23,7 @@ static struct client_error *recipe_error(enum api_error known)
 static struct client_error *call(struct blocking_client *blocking, enum client_rpc rpc,
                                  const ProtobufCMessage *request, struct arena *arena, void *response)
 {
-    ProtobufCMessage *message = NULL;
-    struct client_error *error = blocking_call(blocking, rpc, request, NULL, arena, &message);
-    if (error == NULL) memcpy(response, &message, sizeof(message)); /* NOLINT(bugprone-sizeof-expression) */
-    return error;
+    return blocking_call_into(blocking, rpc, request, NULL, arena, response);
 }
 
 static Etcdserverpb__RangeRequest get_request(struct bytes key)

@@ -410,6 +410,24 @@ static void calls_that_fail_together_log_in_once(void **state)
     stop_client();
 }
 
+static void a_late_refusal_of_the_old_token_keeps_the_new_one(void **state)
+{
+    (void)state;
+    struct outcome early = {0}, late = {0};
+    start_with_user();
+    start_range(NULL, &early);
+    start_put(&late);
+    send_token("t1");
+    fake_close(fake_open_call(RANGE), GRPC_UNAUTHENTICATED, "etcdserver: invalid auth token");
+    fake_advance(loop, 0);
+    send_token("t2");
+    fake_close(fake_open_call(PUT), GRPC_UNAUTHENTICATED, "etcdserver: invalid auth token");
+    fake_advance(loop, 0);
+    assert_int_equal(fake_call_count(AUTHENTICATE), 2);
+    assert_string_equal(fake_call_metadata(fake_open_call(PUT), "token"), "t2");
+    stop_client();
+}
+
 static void a_wrong_password_fails_what_waits_for_it(void **state)
 {
     (void)state;
@@ -647,6 +665,7 @@ int main(void)
         cmocka_unit_test(a_token_that_ran_out_is_renewed_also_for_writes),
         cmocka_unit_test(logging_in_again_and_again_has_a_limit),
         cmocka_unit_test(calls_that_fail_together_log_in_once),
+        cmocka_unit_test(a_late_refusal_of_the_old_token_keeps_the_new_one),
         cmocka_unit_test(a_wrong_password_fails_what_waits_for_it),
         cmocka_unit_test(without_auth_on_the_server_calls_go_without_a_token),
         cmocka_unit_test(a_ready_token_is_used_and_never_renewed),
