@@ -4,7 +4,7 @@
  * stack) and stores strings as C strings, so that whatever follows a zero byte is silently cut: "root\0x"
  * would become "root". So everything that comes from outside goes through message_unpack, which first walks
  * the bytes along the message's descriptor and refuses what protobuf-c must not see. Unknown fields are
- * dropped, as nothing in etcd passes them on.
+ * let through and kept, as in Go.
  *
  * Thread safe; an arena belongs to one thread at a time.
  */
