@@ -30,7 +30,7 @@ static struct error *get_meta(struct mvcc_store *store, struct bytes name, int64
     *revision = -1;
     if (!found) return NULL;
     struct mvcc_revision parsed;
-    if (!mvcc_row_key_parse(value, &parsed, NULL))
+    if (!mvcc_row_key_parse(value, &parsed, NULL) || parsed.main > MVCC_MAIN_MAX)
         return error_new(ERROR_CORRUPT, "meta row %.*s is no revision", (int)name.size,
                          (const char *)name.data);
     *revision = parsed.main;
@@ -123,7 +123,8 @@ static void finish(struct mvcc_store *store, struct compaction *compaction)
 {
     put_meta(store, META_FINISHED, compaction->revision);
     store->finished = compaction->revision;
-    if (compaction->store_hash) {
+    /* A hash at 0 would be mistaken for one of the current revision (etcd does that). */
+    if (compaction->store_hash && compaction->revision > 0) {
         const struct row_hasher *hasher = &compaction->hasher;
         mvcc_remember_hash(store, &(struct mvcc_hash){hasher->hash, hasher->revision,
                                                       hasher->compact_revision, store->revision});

@@ -18,7 +18,8 @@
 enum record_kind { RECORD_FRESH, RECORD_AGED, RECORD_HISTORY };
 
 enum { KIND_SHIFT = 30 };
-static const uint32_t KEY_SIZE_MASK = (1u << KIND_SHIFT) - 1;
+static const uint32_t KEY_SIZE_MASK = MVCC_KEY_MAX;
+_Static_assert(MVCC_KEY_MAX == (1u << KIND_SHIFT) - 1, "kind and size share a word");
 static const uint32_t TOMBSTONE = 1u << 31; /* in `sub`: that revision is a tombstone */
 
 struct record {
@@ -85,7 +86,7 @@ static struct history *record_history(const struct record *record)
 
 static struct record *record_new(enum record_kind kind, struct bytes key)
 {
-    assert(key.size <= KEY_SIZE_MASK);
+    assert(key.size <= MVCC_KEY_MAX);
     struct record *record = mem_alloc(sizeof(*record) + tail_size(kind) + key.size);
     record->head = (uint32_t)kind << KIND_SHIFT | (uint32_t)key.size;
     if (key.size > 0) memcpy(record->tail + tail_size(kind), key.data, key.size);

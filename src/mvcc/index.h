@@ -20,6 +20,9 @@
 
 #include "mvcc/revision.h"
 
+/* Bytes; no request can hold a longer one. */
+enum { MVCC_KEY_MAX = (1 << 30) - 1 };
+
 struct mvcc_index;
 struct mvcc_index_leaf;
 

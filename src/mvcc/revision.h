@@ -23,6 +23,9 @@ enum {
     MVCC_SUB_MAX = 0x7fffffff,
 };
 
+/* Main revisions beyond this are refused at open: there must be room to count on. */
+#define MVCC_MAIN_MAX (INT64_MAX - (INT64_C(1) << 48))
+
 /* A row key in place: `data[0..size)`. */
 struct mvcc_row_key {
     uint8_t data[MVCC_TOMBSTONE_SIZE];

@@ -21,7 +21,7 @@ struct leased_row {
 
 struct restore {
     struct mvcc_store *store;
-    int64_t last; /* main revision of the last row */
+    struct mvcc_revision last;
     struct leased_row *leased;
     size_t leased_count;
     size_t leased_capacity;
@@ -58,15 +58,17 @@ static struct error *restore_row(struct restore *restore, struct bytes row, stru
 {
     struct mvcc_revision revision;
     bool tombstone;
-    if (!mvcc_row_key_parse(row, &revision, &tombstone) || revision.main == 0)
+    if (!mvcc_row_key_parse(row, &revision, &tombstone) || revision.main == 0 ||
+        revision.main > MVCC_MAIN_MAX || mvcc_revision_compare(restore->last, revision) >= 0)
         return error_new(ERROR_CORRUPT, "bucket key: a row of %zu bytes is no revision", row.size);
     struct mvcc_key_value key_value;
-    if (!mvcc_key_value_parse(value, &key_value))
+    if (!mvcc_key_value_parse(value, &key_value) || key_value.key.size > MVCC_KEY_MAX ||
+        key_value.version < 0 || key_value.version > MVCC_MAIN_MAX)
         return error_new(ERROR_CORRUPT, "bucket key: revision %lld.%lld is no KeyValue",
                          (long long)revision.main, (long long)revision.sub);
     mvcc_index_restore(restore->store->index, key_value.key, revision, tombstone, key_value.created,
                        key_value.version);
-    restore->last = revision.main;
+    restore->last = revision;
     if (key_value.lease != 0 && !tombstone)
         note_lease(restore, &(struct leased_row){revision, key_value.lease, key_value.key});
     return NULL;
@@ -89,7 +91,7 @@ static struct error *restore_rows(struct mvcc_store *store)
         drop_stale_leases(&restore);
         for (size_t i = 0; i < restore.leased_count && store->leases.attach != NULL; i++)
             store->leases.attach(store->leases.context, restore.leased[i].lease, restore.leased[i].key);
-        if (restore.last > store->revision) store->revision = restore.last;
+        if (restore.last.main > store->revision) store->revision = restore.last.main;
     }
     free(restore.leased);
     return error;

@@ -55,6 +55,7 @@ struct backend_batch {
     size_t blob_capacity;
     size_t blob_bytes;
     size_t operations;
+    struct backend_batch *retired; /* the one before, for the commit side to free */
 };
 
 struct backend {
@@ -66,6 +67,7 @@ struct backend {
     struct bolt_bucket buckets[BUCKET_COUNT];
     struct backend_batch *active;
     struct backend_batch *in_flight;
+    struct backend_batch *retired; /* committed; freeing its many values would hold up the node */
     uint64_t index, term;
     uint64_t sealed_index, sealed_term;
     uint64_t size, size_in_use;
@@ -94,6 +96,7 @@ static struct backend_batch *batch_new(void)
 static void batch_free(struct backend_batch *batch)
 {
     if (batch == NULL) return;
+    assert(batch->retired == NULL);
     for (size_t i = 0; i < batch->blob_count; i++) blob_unref(batch->blobs[i]);
     free(batch->blobs);
     for (size_t i = 0; i < BUCKET_COUNT; i++) free(batch->buckets[i].rows);
@@ -427,6 +430,7 @@ struct error *backend_close(struct backend *backend)
     bolt_end_read(backend->view);
     struct error *error = bolt_close(backend->bolt);
     batch_free(backend->active);
+    batch_free(backend->retired);
     free(backend);
     return error;
 }
@@ -486,6 +490,8 @@ struct backend_batch *backend_seal(struct backend *backend)
     backend->sealed_index = backend->index;
     backend->sealed_term = backend->term;
     backend->in_flight = backend->active;
+    backend->in_flight->retired = backend->retired;
+    backend->retired = NULL;
     backend->active = batch_new();
     return backend->in_flight;
 }
@@ -519,6 +525,8 @@ static struct error *write_batch(struct bolt_tx *tx, const struct backend_batch 
 struct error *backend_commit(struct backend *backend, struct backend_batch *batch)
 {
     uint64_t began = backend->now == NULL ? 0 : backend->now(backend->now_context);
+    batch_free(batch->retired);
+    batch->retired = NULL;
     struct bolt_tx *tx;
     TRY(bolt_begin_write(backend->bolt, &tx));
     struct error *error = write_batch(tx, batch);
@@ -536,8 +544,11 @@ struct error *backend_commit(struct backend *backend, struct backend_batch *batc
 struct error *backend_committed(struct backend *backend, struct backend_batch *batch)
 {
     assert(batch == backend->in_flight);
+    assert(backend->retired == NULL);
+    batch_free(batch->retired); /* when it was never committed */
+    batch->retired = NULL;
     backend->in_flight = NULL;
-    batch_free(batch);
+    backend->retired = batch;
     struct error *error = move_view(backend);
     return error == NULL ? NULL : error_wrap(error, "read what was committed");
 }

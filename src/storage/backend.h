@@ -108,7 +108,8 @@ bool backend_in_flight(const struct backend *backend);
  * there is nothing to write: no operation, and the same consistent index as before. No batch may be in
  * flight. */
 struct backend_batch *backend_seal(struct backend *backend);
-/* The batch is on disk: reads move to the new state. Frees it, also when it fails (then stop). */
+/* The batch is on disk: reads move to the new state. Takes it back, also when it fails (then stop); its
+ * memory is freed by the next backend_commit, on that side. */
 struct error *backend_committed(struct backend *backend, struct backend_batch *batch)
     __attribute__((warn_unused_result));
 

@@ -532,6 +532,37 @@ static void a_bumped_revision_is_taken_over(void **state)
     assert_int_equal(entry.created, 2);
 }
 
+/* A put and a tombstone cannot have the same revision. */
+static void a_revision_that_occurs_twice_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    put(fixture->store, "a", "1");
+    struct mvcc_row_key twin = mvcc_row_key_of((struct mvcc_revision){2, 0}, true);
+    backend_put(fixture->backend, BUCKET_KEY, mvcc_row_key_bytes(&twin),
+                BYTES_LITERAL("\x0a\x01"
+                              "a"));
+    mvcc_close(fixture->store);
+    struct error *error = mvcc_open(fixture->backend, &(struct mvcc_options){0}, &fixture->store);
+    assert_true(error_is(error, ERROR_CORRUPT));
+    error_free(error);
+    fixture->store = NULL;
+}
+
+/* etcd then answers HashKV(0) with it, as if it were the current one. */
+static void the_hash_of_a_compaction_at_0_is_not_taken_for_the_current_one(void **state)
+{
+    struct mvcc_store *store = ((struct fixture *)*state)->store;
+    put(store, "a", "1");
+    struct mvcc_hash before, after;
+    assert_int_equal(hash_at(store, 0, 10, &before), MVCC_OK);
+    compact(store, 0, 10);
+    assert_int_equal(hash_at(store, 0, 10, &after), MVCC_OK);
+    assert_int_equal(after.hash, before.hash);
+    assert_int_equal(after.revision, 2);
+    struct mvcc_hash hashes[MVCC_STORED_HASHES_MAX];
+    assert_int_equal(mvcc_stored_hashes(store, hashes), 0);
+}
+
 static void damaged_rows_are_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -546,6 +577,8 @@ static void damaged_rows_are_refused(void **state)
         {"\x80\0\0\0\0\0\0\2_\0\0\0\0\0\0\0\0", 17, ""},
         {"\0\0\0\0\0\0\0\2_\x01\0\0\0\0\0\0\0", 17, ""},
         {"\0\0\0\0\0\0\0\2_\0\0\0\0\0\0\0\0", 17, "\x0a\x05x"},
+        {"\x7f\xff\xff\xff\xff\xff\xff\xff_\0\0\0\0\0\0\0\0", 17, "\x0a\x01x"},
+        {"\0\0\0\0\0\0\0\2_\0\0\0\0\0\0\0\0", 17, "\x0a\x01x\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         close_store(fixture);
@@ -797,6 +830,8 @@ int main(void)
         STORE_TEST(a_tombstone_at_the_compact_revision_is_kept),
         STORE_TEST(a_tombstone_without_its_puts_is_known_after_a_crash),
         STORE_TEST(a_bumped_revision_is_taken_over),
+        STORE_TEST(a_revision_that_occurs_twice_is_refused),
+        STORE_TEST(the_hash_of_a_compaction_at_0_is_not_taken_for_the_current_one),
         STORE_TEST(damaged_rows_are_refused),
         cmocka_unit_test(random_histories_agree_with_the_model),
         cmocka_unit_test(members_agree_whatever_the_timing_of_compactions),
