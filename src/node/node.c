@@ -306,6 +306,7 @@ struct error *node_run(struct node *node)
     node->more = node->more || more;
     node_snapshot_when_due(node);
     node_compact_log(node);
+    if (node->stopped) node->seal_now = true; /* what is applied is committed before the member ends */
     node_seal_when_due(node);
     return NULL;
 }

@@ -140,10 +140,6 @@ struct node_recovery {
     struct backend *backend; /* open; the node uses its node side, the caller keeps ownership */
     struct raft_memory_storage
         *log; /* snapshot, hard state and entries as read from the WAL; ownership moves */
-    /* The first start of a new cluster: all its members, in ascending order of ids; NULL otherwise. Borrowed.
-     */
-    const struct raft_peer *bootstrap;
-    size_t bootstrap_count;
     uint64_t snapshot_index; /* of the newest snapshot on disk; 0: none */
 };
 

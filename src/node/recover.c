@@ -79,7 +79,7 @@ static struct error *build_state(struct node *node)
     return NULL;
 }
 
-static struct error *build_raft(struct node *node, const struct node_recovery *recovery)
+static struct error *build_raft(struct node *node)
 {
     struct raft_config config = {
         .id = node->config.member_id,
@@ -96,8 +96,6 @@ static struct error *build_raft(struct node *node, const struct node_recovery *r
         .logger = node->logger,
     };
     TRY(raft_new(&node->raft, &config));
-    if (recovery->bootstrap != NULL)
-        TRY(raft_bootstrap(node->raft, recovery->bootstrap, recovery->bootstrap_count));
     struct raft_status status = raft_status(node->raft);
     node->term = status.hard_state.term;
     node->committed = status.hard_state.commit;
@@ -148,7 +146,7 @@ struct error *node_new(const struct node_config *config, struct node_recovery *r
     struct error *error = check_indexes(node, recovery->snapshot_index);
     if (error == NULL) error = check_auth(node);
     if (error == NULL) error = build_state(node);
-    if (error == NULL) error = build_raft(node, recovery);
+    if (error == NULL) error = build_raft(node);
     if (error != NULL) {
         node_free(node);
         return error;

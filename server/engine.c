@@ -1,0 +1,349 @@
+#include "server/engine.h"
+
+#include "net/loop.h"
+#include "storage/backend.h"
+#include "storage/snap.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* A thread that sleeps until something is in its mailbox. */
+struct worker {
+    pthread_t thread;
+    struct mailbox mailbox;
+    int wake; /* eventfd */
+};
+
+/* A batch on its way to the backend thread and back. */
+struct commit {
+    struct mail mail;
+    struct engine_task done;
+    struct backend_batch *batch;
+};
+
+struct engine {
+    struct engine_config config;
+    struct node_config node_config;
+    char *snap_directory;
+    struct node *node;
+    struct backend *backend;
+    struct wal *wal;
+    struct worker node_worker, log_worker, backend_worker;
+    struct commit commit;        /* at most one is out */
+    struct engine_task log_done; /* wakes the node thread for `log_written` */
+    struct mailbox log_written;  /* struct node_log_write, durable, by .mail */
+    struct engine_task stop_task;
+    atomic_bool failed;
+    atomic_bool end_workers; /* log and backend thread end when their mailboxes are empty */
+    bool stopping;           /* node thread: answer and drain */
+    bool published, removed;
+};
+
+static void worker_init(struct worker *worker)
+{
+    mailbox_init(&worker->mailbox);
+    worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (worker->wake < 0) abort(); /* out of file descriptors before anything is open */
+}
+
+static void worker_wake(struct worker *worker)
+{
+    uint64_t one = 1;
+    ssize_t written = write(worker->wake, &one, sizeof(one));
+    assert(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+}
+
+static void worker_put(struct worker *worker, struct mail *mail)
+{
+    if (mailbox_put(&worker->mailbox, mail)) worker_wake(worker);
+}
+
+/* Waits for the mailbox until `until` (clock_monotonic; INT64_MAX: for ever). */
+static void worker_sleep(struct worker *worker, int64_t until)
+{
+    struct pollfd wake = {.fd = worker->wake, .events = POLLIN};
+    struct timespec timeout, *limit = NULL;
+    if (until != INT64_MAX) {
+        int64_t left = until - clock_monotonic();
+        if (left <= 0) return;
+        timeout = (struct timespec){.tv_sec = left / LOOP_SECOND, .tv_nsec = left % LOOP_SECOND};
+        limit = &timeout;
+    }
+    if (ppoll(&wake, 1, limit, NULL) > 0) {
+        uint64_t count;
+        ssize_t got = read(worker->wake, &count, sizeof(count));
+        (void)got; /* nothing to read: somebody woke us twice */
+    }
+}
+
+static void fail(struct engine *engine, struct error *error)
+{
+    if (!atomic_exchange(&engine->failed, true)) engine->config.on_failed(engine->config.context, error);
+    error_free(error);
+}
+
+/* ---- log thread ---- */
+
+/* The .snap file is durable before the record that makes it count. */
+static struct error *save_snapshot(struct engine *engine, const struct raft_snapshot *snapshot)
+{
+    TRY(snap_save(engine->config.fs, engine->snap_directory, snapshot));
+    TRY(wal_save_snapshot(engine->wal, snapshot->index, snapshot->term, &snapshot->conf_state));
+    TRY(wal_sync(engine->wal));
+    return wal_release(engine->wal, snapshot->index);
+}
+
+/* Everything that has gathered, with one sync at the end. */
+static struct error *write_log(struct engine *engine, struct mail *writes)
+{
+    bool must_sync = false;
+    for (struct mail *mail = writes; mail != NULL; mail = mail->next) {
+        struct node_log_write *write = (struct node_log_write *)mail;
+        must_sync = must_sync || write->must_sync;
+        if (write->snapshot != NULL) TRY(save_snapshot(engine, write->snapshot));
+        TRY(wal_save(engine->wal, &write->hard_state, write->entries, write->entry_count, &must_sync));
+    }
+    return must_sync ? wal_sync(engine->wal) : wal_flush(engine->wal);
+}
+
+static void *run_log(void *argument)
+{
+    struct engine *engine = argument;
+    for (;;) {
+        struct mail *writes = mailbox_take(&engine->log_worker.mailbox);
+        if (writes == NULL) {
+            if (atomic_load(&engine->end_workers)) return NULL;
+            struct error *error = wal_prepare(engine->wal);
+            if (error != NULL) fail(engine, error);
+            worker_sleep(&engine->log_worker, INT64_MAX);
+            continue;
+        }
+        struct error *error = atomic_load(&engine->failed) ? NULL : write_log(engine, writes);
+        if (error != NULL) fail(engine, error);
+        if (atomic_load(&engine->failed)) continue; /* nothing is acknowledged any more */
+        bool was_empty = false;
+        while (writes != NULL) {
+            struct mail *next = writes->next;
+            was_empty = mailbox_put(&engine->log_written, writes) || was_empty;
+            writes = next;
+        }
+        if (was_empty) engine_post(engine, &engine->log_done);
+    }
+}
+
+static void log_is_durable(struct engine *engine, struct node *node, struct engine_task *task)
+{
+    (void)task;
+    struct mail *mail = mailbox_take(&engine->log_written);
+    while (mail != NULL) {
+        struct node_log_write *write = (struct node_log_write *)mail;
+        mail = mail->next;
+        uint64_t snapshot = write->snapshot == NULL ? 0 : write->snapshot->index;
+        node_log_persisted(node, write);
+        if (snapshot != 0) node_snapshot_saved(node, snapshot);
+    }
+}
+
+/* ---- backend thread ---- */
+
+static void *run_backend(void *argument)
+{
+    struct engine *engine = argument;
+    for (;;) {
+        struct mail *mail = mailbox_take(&engine->backend_worker.mailbox);
+        if (mail == NULL) {
+            if (atomic_load(&engine->end_workers)) return NULL;
+            worker_sleep(&engine->backend_worker, INT64_MAX);
+            continue;
+        }
+        struct commit *commit = (struct commit *)mail;
+        assert(mail->next == NULL);
+        struct error *error =
+            atomic_load(&engine->failed) ? NULL : backend_commit(engine->backend, commit->batch);
+        if (error != NULL) fail(engine, error);
+        if (!atomic_load(&engine->failed)) engine_post(engine, &commit->done);
+    }
+}
+
+static void batch_is_committed(struct engine *engine, struct node *node, struct engine_task *task)
+{
+    (void)task;
+    struct backend_batch *batch = engine->commit.batch;
+    engine->commit.batch = NULL;
+    struct error *error = node_backend_committed(node, batch);
+    if (error != NULL) fail(engine, error);
+}
+
+/* ---- node thread ---- */
+
+static void hand_out_list(struct worker *worker, struct mail *mail)
+{
+    while (mail != NULL) {
+        struct mail *next = mail->next;
+        worker_put(worker, mail);
+        mail = next;
+    }
+}
+
+/* No peers in a cluster of one; raft addresses nobody else. */
+static void drop_peer_messages(struct mail *mail)
+{
+    while (mail != NULL) {
+        struct node_peer_message *message = (struct node_peer_message *)mail;
+        mail = mail->next;
+        raft_message_deinit(&message->message);
+        free(message);
+    }
+}
+
+static void hand_out(struct engine *engine, struct node_ready *ready)
+{
+    const struct engine_config *config = &engine->config;
+    hand_out_list(&engine->log_worker, ready->log_writes);
+    if (ready->batch != NULL) {
+        assert(engine->commit.batch == NULL);
+        engine->commit.batch = ready->batch;
+        worker_put(&engine->backend_worker, &engine->commit.mail);
+    }
+    for (struct mail *mail = ready->replies; mail != NULL;) {
+        struct node_request *request = (struct node_request *)mail;
+        mail = mail->next;
+        config->on_reply(config->context, request);
+    }
+    for (struct mail *mail = ready->watch_messages; mail != NULL;) {
+        struct watch_message *message = (struct watch_message *)mail;
+        mail = mail->next;
+        config->on_watch(config->context, message);
+    }
+    drop_peer_messages(ready->peer_messages);
+    if (ready->published && !engine->published) {
+        engine->published = true;
+        config->on_published(config->context);
+    }
+    if (ready->removed && !engine->removed) {
+        engine->removed = true;
+        config->on_removed(config->context);
+    }
+}
+
+/* Stopping is over when the last log write and the last batch have come back. */
+static bool is_drained(struct engine *engine)
+{
+    if (atomic_load(&engine->failed)) return true;
+    return engine->commit.batch == NULL && !backend_in_flight(engine->backend) &&
+           backend_pending_operations(engine->backend) == 0;
+}
+
+static uint64_t wall_ms(void)
+{
+    return (uint64_t)(clock_wall() / LOOP_MILLISECOND);
+}
+
+static void *run_node(void *argument)
+{
+    struct engine *engine = argument;
+    struct node *node = engine->node;
+    struct node_ready ready = {0};
+    for (;;) {
+        if (!ready.more)
+            worker_sleep(&engine->node_worker,
+                         mailbox_waiting(&engine->node_worker.mailbox) > 0 ? 0 : ready.wake_at);
+        node_tick(node, clock_monotonic(), wall_ms());
+        for (struct mail *mail = mailbox_take(&engine->node_worker.mailbox); mail != NULL;) {
+            struct engine_task *task = (struct engine_task *)mail;
+            mail = mail->next;
+            task->run(engine, node, task);
+        }
+        struct error *error = atomic_load(&engine->failed) ? NULL : node_run(node);
+        if (error != NULL) fail(engine, error);
+        node_collect(node, &ready);
+        hand_out(engine, &ready);
+        if (engine->stopping && is_drained(engine)) return NULL;
+    }
+}
+
+static void begin_stop(struct engine *engine, struct node *node, struct engine_task *task)
+{
+    (void)task;
+    engine->stopping = true;
+    node_stop(node);
+}
+
+/* ---- life ---- */
+
+void engine_post(struct engine *engine, struct engine_task *task)
+{
+    worker_put(&engine->node_worker, &task->mail);
+}
+
+size_t engine_waiting(struct engine *engine)
+{
+    return mailbox_waiting(&engine->node_worker.mailbox);
+}
+
+struct node_metrics *engine_node_metrics(struct engine *engine)
+{
+    return node_metrics(engine->node);
+}
+
+static void start_thread(struct worker *worker, void *(*run)(void *), struct engine *engine, const char *name)
+{
+    int failure = pthread_create(&worker->thread, NULL, run, engine);
+    if (failure != 0) abort(); /* the system has no room for three threads */
+    pthread_setname_np(worker->thread, name);
+}
+
+struct error *engine_start(const struct engine_config *config, struct engine **result)
+{
+    struct engine *engine = mem_zalloc(1, sizeof(*engine));
+    engine->config = *config;
+    engine->node_config = *config->node;
+    engine->snap_directory = mem_strdup(config->snap_directory);
+    engine->backend = config->recovery.backend;
+    engine->wal = config->wal;
+    engine->commit.done.run = batch_is_committed;
+    engine->log_done.run = log_is_durable;
+    mailbox_init(&engine->log_written);
+    worker_init(&engine->node_worker);
+    worker_init(&engine->log_worker);
+    worker_init(&engine->backend_worker);
+    struct error *error =
+        node_new(&engine->node_config, &engine->config.recovery, clock_monotonic(), wall_ms(), &engine->node);
+    if (error != NULL) {
+        free(engine->snap_directory);
+        free(engine);
+        return error;
+    }
+    start_thread(&engine->log_worker, run_log, engine, "etcd-log");
+    start_thread(&engine->backend_worker, run_backend, engine, "etcd-backend");
+    start_thread(&engine->node_worker, run_node, engine, "etcd-node");
+    *result = engine;
+    return NULL;
+}
+
+struct error *engine_stop(struct engine *engine)
+{
+    engine->stop_task.run = begin_stop;
+    engine_post(engine, &engine->stop_task);
+    pthread_join(engine->node_worker.thread, NULL);
+    atomic_store(&engine->end_workers, true);
+    worker_wake(&engine->log_worker);
+    worker_wake(&engine->backend_worker);
+    pthread_join(engine->log_worker.thread, NULL);
+    pthread_join(engine->backend_worker.thread, NULL);
+    struct engine_task last = {0};
+    log_is_durable(engine, engine->node, &last);
+    node_free(engine->node);
+    struct error *error = wal_close(engine->wal);
+    close(engine->node_worker.wake);
+    close(engine->log_worker.wake);
+    close(engine->backend_worker.wake);
+    free(engine->snap_directory);
+    free(engine);
+    return error;
+}

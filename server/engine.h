@@ -1,0 +1,63 @@
+/* engine: the threads around the node.
+ *
+ *     I/O loops ──engine_post──▶ ┌─────────────┐ ──log writes──▶ log thread      (WAL, .snap; one fdatasync
+ * per batch) │ node thread │ ──batches────▶ backend thread  (bolt commits) I/O loops ◀──loop_post────
+ * └─────────────┘ ◀──────────── both post their completions back
+ *
+ * The node thread takes everything that has gathered in its mailbox, runs the node once, and hands out what
+ * came of it. It never waits for a disk or a socket. Tasks run on it with the node in hand: this is the only
+ * way to reach the node.
+ *
+ * A failing disk is fatal: a write that may be lost must not be acknowledged, and nobody knows what a failed
+ * fsync has done. The `failed` callback is told once, from the thread that met it; the process must then end.
+ */
+#ifndef SERVER_ENGINE_H
+#define SERVER_ENGINE_H
+
+#include "base/mailbox.h"
+#include "node/node.h"
+#include "storage/fs.h"
+#include "storage/wal.h"
+
+struct engine;
+
+/* Work for the node thread. Embed it; it is not touched any more once run is called. */
+struct engine_task {
+    struct mail mail;
+    void (*run)(struct engine *engine, struct node *node, struct engine_task *task);
+};
+
+struct engine_config {
+    const struct node_config *node; /* copied */
+    struct node_recovery recovery;  /* its log is taken */
+    struct fs *fs;
+    struct wal *wal;            /* taken */
+    const char *snap_directory; /* copied */
+    const struct logger *logger;
+    /* A request comes back from the node, a watch response is ready: called on the node thread, to be handed
+     * on. */
+    void (*on_reply)(void *context, struct node_request *request);
+    void (*on_watch)(void *context, struct watch_message *message);
+    /* The member is known to the cluster and serves; once. The member was removed; once. Node thread. */
+    void (*on_published)(void *context);
+    void (*on_removed)(void *context);
+    /* Something durable failed; any thread, once. `error` is borrowed. */
+    void (*on_failed)(void *context, const struct error *error);
+    void *context;
+};
+
+/* Builds the node and starts the threads. */
+struct error *engine_start(const struct engine_config *config, struct engine **engine)
+    __attribute__((warn_unused_result));
+/* Any thread. */
+void engine_post(struct engine *engine, struct engine_task *task);
+/* Tasks waiting for the node thread; any thread. For back-pressure. */
+size_t engine_waiting(struct engine *engine);
+/* Answers what waits (API_ERROR_STOPPED), commits the backend, ends the threads, closes the WAL. on_reply may
+ * be called until it returns. Not from an engine thread. The engine is freed. */
+struct error *engine_stop(struct engine *engine) __attribute__((warn_unused_result));
+
+/* Any thread. */
+struct node_metrics *engine_node_metrics(struct engine *engine);
+
+#endif

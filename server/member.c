@@ -1,0 +1,241 @@
+#include "server/member.h"
+
+#include "api/message.h"
+#include "cluster/cluster.h"
+#include "net/loop.h"
+#include "raft/codec.h"
+#include "raft/memory_storage.h"
+#include "storage/snap.h"
+
+#include <openssl/sha.h>
+#include <stdlib.h>
+
+#include "etcdserver.pb-c.h"
+
+static void sha1(struct bytes data, uint8_t digest[20])
+{
+    SHA1(data.data, data.size, digest);
+}
+
+static uint64_t now_nanoseconds(void *context)
+{
+    (void)context;
+    return (uint64_t)clock_monotonic();
+}
+
+static struct error *open_backend(const struct member_options *options, struct member *member)
+{
+    struct backend_options backend = {
+        .no_sync = options->no_sync,
+        .logger = options->logger,
+        .now = now_nanoseconds,
+    };
+    /* Room for a file that has grown to its quota, without remapping. */
+    if (options->quota_bytes > UINT64_C(2) << 30) backend.initial_map_size = options->quota_bytes / 10 * 11;
+    int64_t started = clock_monotonic();
+    TRY(backend_open(options->fs, member->directory.database, &backend, &member->backend));
+    log_info(options->logger, "opened backend db", LOG_STRING("path", member->directory.database),
+             LOG_DURATION("took", clock_monotonic() - started));
+    member->recovery.backend = member->backend;
+    return NULL;
+}
+
+/* ---- first start ---- */
+
+static void encode_metadata(struct buf *out, uint64_t member_id, uint64_t cluster_id)
+{
+    Etcdserverpb__Metadata metadata = ETCDSERVERPB__METADATA__INIT;
+    metadata.has_nodeid = metadata.has_clusterid = 1;
+    metadata.nodeid = member_id;
+    metadata.clusterid = cluster_id;
+    message_pack(out, &metadata.base);
+}
+
+/* Entries 1..n of term 1: each adds one of the first members, in ascending order of their ids, the same on every member. */
+static void first_entries(const struct cluster *cluster, struct raft_entries *entries)
+{
+    for (size_t i = 0; i < cluster_member_count(cluster); i++) {
+        const struct cluster_member *member = cluster_member_at(cluster, i);
+        struct buf context = {0}, data = {0};
+        cluster_member_write(&context, member);
+        struct raft_conf_change change = {
+            .type = RAFT_CONF_CHANGE_ADD_NODE, .node_id = member->id, .context = buf_bytes(&context)};
+        raft_encode_conf_change(&data, &change);
+        raft_entries_append_owned(entries, (struct raft_entry){.type = RAFT_ENTRY_CONF_CHANGE,
+                                                               .term = 1,
+                                                               .index = i + 1,
+                                                               .data = blob_from(buf_bytes(&data))});
+        buf_deinit(&context);
+        buf_deinit(&data);
+    }
+}
+
+static struct error *write_first_log(const struct cluster *cluster, struct member *member)
+{
+    struct raft_entries entries = {0};
+    struct buf metadata = {0};
+    bool must_sync = false;
+    first_entries(cluster, &entries);
+    encode_metadata(&metadata, member->id, member->cluster_id);
+    struct raft_hard_state state = {.term = 1, .commit = entries.count};
+    struct error *error = wal_begin(&member->wal_options, member->directory.wal, buf_bytes(&metadata), &member->wal);
+    if (error == NULL) error = wal_save(member->wal, &state, entries.items, entries.count, &must_sync);
+    if (error == NULL) error = wal_publish(member->wal);
+    if (error == NULL) {
+        raft_memory_storage_set_hard_state(member->recovery.log, state);
+        raft_memory_storage_append(member->recovery.log, entries.items, entries.count);
+    }
+    raft_entries_deinit(&entries);
+    buf_deinit(&metadata);
+    return error;
+}
+
+static struct error *found_cluster(const struct member_options *options, struct member *member, struct cluster *cluster)
+{
+    struct cluster_initial initial = {0};
+    struct cluster_urls advertised = {0};
+    TRY(cluster_initial_parse(options->initial_cluster, &initial));
+    struct error *error = cluster_urls_parse(options->initial_advertise_peer_urls, &advertised);
+    if (error == NULL) error = cluster_initial_check(&initial, options->name, &advertised, false, NULL);
+    if (error == NULL)
+        error = cluster_bootstrap(cluster, &initial, options->initial_cluster_token, sha1, &member->cluster_id);
+    if (error == NULL) {
+        const struct cluster_initial_member *self = cluster_initial_find(&initial, options->name);
+        member->id = cluster_member_id(sha1, &self->peer_urls, options->initial_cluster_token);
+        if (initial.count > 1)
+            error = error_new(ERROR_INVALID, "--initial-cluster names %zu members, and this release serves a cluster of one",
+                              initial.count);
+    }
+    cluster_urls_deinit(&advertised);
+    cluster_initial_deinit(&initial);
+    return error;
+}
+
+static struct error *start_new(const struct member_options *options, struct member *member)
+{
+    if (options->initial_cluster_exists)
+        return error_new(ERROR_INVALID, "--initial-cluster-state=existing: this release cannot join a running cluster");
+    struct cluster *cluster = cluster_new(&(const struct cluster_options){.logger = options->logger});
+    struct error *error = found_cluster(options, member, cluster);
+    if (error == NULL) error = open_backend(options, member);
+    if (error == NULL) error = write_first_log(cluster, member);
+    if (error == NULL)
+        log_info(options->logger, "starting local member", LOG_HEX("local-member-id", member->id),
+                 LOG_HEX("cluster-id", member->cluster_id));
+    cluster_free(cluster);
+    member->is_new = true;
+    return error;
+}
+
+/* ---- restart ---- */
+
+static struct error *take_metadata(struct member *member, struct bytes bytes)
+{
+    struct arena *arena = arena_new();
+    struct error *error = NULL;
+    Etcdserverpb__Metadata *metadata =
+        (void *)message_unpack(&etcdserverpb__metadata__descriptor, bytes, arena, &error);
+    if (metadata != NULL) {
+        member->id = metadata->nodeid;
+        member->cluster_id = metadata->clusterid;
+    } else {
+        error = error_wrap(error, "the log's metadata");
+    }
+    arena_free(arena);
+    return error;
+}
+
+static struct error *load_snapshot(const struct member_options *options, struct member *member,
+                                   struct raft_snapshot *snapshot)
+{
+    struct wal_snapshots valid = {0};
+    struct snap_options snap = {.fs = options->fs, .logger = options->logger};
+    bool found = false;
+    TRY(wal_valid_snapshots(&member->wal_options, member->directory.wal, &valid));
+    struct error *error = snap_load_newest(&snap, member->directory.snap, &valid, snapshot, &found);
+    wal_snapshots_deinit(&valid);
+    if (error == NULL && found) {
+        log_info(options->logger, "recovered v2 store from snapshot", LOG_UINT("snapshot-index", snapshot->index));
+        enum raft_result result = raft_memory_storage_apply_snapshot(member->recovery.log, snapshot);
+        if (result != RAFT_OK) error = error_new(ERROR_CORRUPT, "snapshot at index %llu: %s",
+                                                 (unsigned long long)snapshot->index, raft_result_text(result));
+    }
+    member->recovery.snapshot_index = snapshot->index;
+    return error;
+}
+
+static struct error *load_log(const struct member_options *options, struct member *member,
+                              const struct raft_snapshot *snapshot)
+{
+    struct wal_content content = {0};
+    TRY(wal_recover(&member->wal_options, member->directory.wal, snapshot->index, snapshot->term, &member->wal, &content));
+    struct error *error = take_metadata(member, buf_bytes(&content.metadata));
+    if (error == NULL) {
+        log_info(options->logger, "restarting local member", LOG_HEX("cluster-id", member->cluster_id),
+                 LOG_HEX("local-member-id", member->id), LOG_UINT("commit-index", content.hard_state.commit));
+        raft_memory_storage_set_hard_state(member->recovery.log, content.hard_state);
+        raft_memory_storage_append(member->recovery.log, content.entries.items, content.entries.count);
+    }
+    wal_content_deinit(&content);
+    return error;
+}
+
+static struct error *restart(const struct member_options *options, struct member *member)
+{
+    struct raft_snapshot snapshot = {0};
+    bool had_database = false;
+    TRY(fs_exists(options->fs, member->directory.database, &had_database));
+    struct error *error = load_snapshot(options, member, &snapshot);
+    if (error == NULL && snapshot.index > 0 && !had_database)
+        error = error_new(ERROR_NOT_FOUND, "database file (%s) of the backend is missing", member->directory.database);
+    if (error == NULL) error = open_backend(options, member);
+    if (error == NULL && backend_consistent_index(member->backend) < snapshot.index)
+        error = error_new(ERROR_CORRUPT,
+                          "failed to find database snapshot file (snap: snapshot file doesn't exist): the backend is at index "
+                          "%llu, the snapshot at %llu",
+                          (unsigned long long)backend_consistent_index(member->backend),
+                          (unsigned long long)snapshot.index);
+    if (error == NULL) error = load_log(options, member, &snapshot);
+    raft_snapshot_deinit(&snapshot);
+    return error;
+}
+
+/* ---- life ---- */
+
+struct error *member_open(const struct member_options *options, struct member *member)
+{
+    bool has_log = false;
+    *member = (struct member){0};
+    member->wal_options = (struct wal_options){
+        .fs = options->fs,
+        .logger = options->logger,
+        .metrics = options->wal_metrics,
+        .now = now_nanoseconds,
+        .no_sync = options->no_sync,
+    };
+    datadir_init(&member->directory, options->data_directory, options->wal_directory);
+    member->recovery.log = mem_alloc(sizeof(*member->recovery.log));
+    raft_memory_storage_init(member->recovery.log);
+    struct error *error = datadir_create(&member->directory, options->fs, options->logger);
+    if (error == NULL) error = wal_exists(options->fs, member->directory.wal, &has_log);
+    if (error == NULL) error = has_log ? restart(options, member) : start_new(options, member);
+    if (error != NULL) error_free(member_close(member));
+    return error;
+}
+
+struct error *member_close(struct member *member)
+{
+    struct error *error = wal_close(member->wal);
+    if (member->backend != NULL) {
+        struct error *second = backend_close(member->backend);
+        if (error == NULL)
+            error = second;
+        else
+            error_free(second);
+    }
+    if (member->recovery.log != NULL) raft_memory_storage_deinit(member->recovery.log);
+    free(member->recovery.log);
+    datadir_deinit(&member->directory);
+    *member = (struct member){0};
+    return error;
+}

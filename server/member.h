@@ -1,0 +1,48 @@
+/* member: what this member has on disk, opened: the way from a data directory to something the node can start from.
+ *
+ *     no log yet     ─▶ first start: ids from the initial cluster, a log whose first entries add its members
+ *     a log is there ─▶ restart: newest valid snapshot, the log behind it, the backend; the initial-* flags are ignored
+ *
+ * The first entries are in the log before the log is given its name (wal_begin, wal_publish), so a crash at any point leaves
+ * either no log or a complete one.
+ */
+#ifndef SERVER_MEMBER_H
+#define SERVER_MEMBER_H
+
+#include "node/node.h"
+#include "storage/backend.h"
+#include "storage/datadir.h"
+#include "storage/wal.h"
+
+struct member_options {
+    const char *name;
+    const char *data_directory;
+    const char *wal_directory;   /* "": inside the data directory */
+    const char *initial_cluster; /* "name=url,..." */
+    const char *initial_cluster_token;
+    const char *initial_advertise_peer_urls;
+    bool initial_cluster_exists; /* --initial-cluster-state existing */
+    bool no_sync;
+    uint64_t quota_bytes; /* sizes the backend's map */
+    struct fs *fs;
+    const struct logger *logger;
+    struct wal_metrics *wal_metrics;
+};
+
+struct member {
+    uint64_t id;
+    uint64_t cluster_id;
+    bool is_new;
+    struct datadir directory;
+    struct wal_options wal_options; /* borrowed by the log */
+    struct wal *wal;                /* NULL once somebody has taken it */
+    struct backend *backend;
+    struct node_recovery recovery; /* its log is NULL once somebody has taken it */
+};
+
+/* On an error everything is closed again. */
+struct error *member_open(const struct member_options *options, struct member *member) __attribute__((warn_unused_result));
+/* Closes what is left: the backend, and log and recovery if nobody took them. */
+struct error *member_close(struct member *member) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,101 @@
+#include "server/service.h"
+
+#include "api/message.h"
+#include "base/text.h"
+#include "server/rpc.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { SERVICES = 6, METHODS_MAX = 64 };
+
+const struct grpc_method *const *service_methods(size_t *count)
+{
+    static const struct grpc_method *all[METHODS_MAX];
+    static size_t total;
+    if (total == 0) {
+        const struct grpc_method *const *const services[SERVICES] = {
+            service_kv_methods,      service_watch_methods,       service_lease_methods,
+            service_cluster_methods, service_maintenance_methods, service_health_methods,
+        };
+        for (size_t i = 0; i < SERVICES; i++)
+            for (const struct grpc_method *const *method = services[i]; *method != NULL; method++) {
+                assert(total < METHODS_MAX);
+                all[total++] = *method;
+            }
+    }
+    *count = total;
+    return all;
+}
+
+static void finish(struct grpc_call *call, enum api_error error)
+{
+    grpc_call_finish(call, api_error_code(error), bytes_from_string(api_error_text(error)));
+}
+
+void service_intercept(struct grpc_call *call)
+{
+    const struct service_context *context = grpc_call_server_context(call);
+    struct bytes value;
+    if (grpc_call_metadata(call, "client-api-version", &value) && !text_is_utf8(value)) {
+        finish(call, API_ERROR_INVALID_CLIENT_API_VERSION);
+        return;
+    }
+    if (grpc_call_metadata(call, "hasleader", &value) && bytes_equal(value, BYTES_LITERAL("true")) &&
+        metric_gauge_read(&engine_node_metrics(context->engine)->has_leader) == 0)
+        finish(call, API_ERROR_NO_LEADER);
+}
+
+void *service_decode(struct grpc_call *call, const void *descriptor, struct bytes message)
+{
+    struct error *error = NULL;
+    void *decoded = message_unpack(descriptor, message, grpc_call_arena(call), &error);
+    if (decoded == NULL) {
+        grpc_call_fail(call, GRPC_INTERNAL, "grpc: error unmarshalling request: %s", error->text);
+        error_free(error);
+    }
+    return decoded;
+}
+
+/* ---- unary methods that the node answers ---- */
+
+static void unary_done(struct rpc *rpc)
+{
+    struct grpc_call *call = rpc->context;
+    grpc_call_set_context(call, NULL);
+    if (rpc->request.error == API_OK && rpc->request.error_text == NULL)
+        grpc_call_reply(call, rpc->request.response);
+    else
+        grpc_call_finish(call, rpc_code(&rpc->request), bytes_from_string(rpc_text(&rpc->request)));
+    grpc_call_unref(call);
+}
+
+void service_unary_message(struct grpc_call *call, struct bytes message)
+{
+    const struct service_unary *unary = grpc_call_method(call)->extra;
+    const struct service_context *context = grpc_call_server_context(call);
+    struct arena *arena = grpc_call_arena(call);
+    struct bytes raw = arena_copy(arena, message);
+    void *decoded = service_decode(call, unary->descriptor, raw);
+    if (decoded == NULL) return;
+    if (engine_waiting(context->engine) > context->queue_limit) {
+        finish(call, API_ERROR_TOO_MANY_REQUESTS);
+        return;
+    }
+    struct rpc *rpc = arena_zalloc(arena, sizeof(*rpc));
+    rpc->request.operation = unary->operation;
+    rpc->request.message = decoded;
+    rpc->request.raw = raw;
+    rpc->loop = grpc_call_loop(call);
+    rpc->done = unary_done;
+    rpc->context = grpc_call_ref(call);
+    grpc_call_set_context(call, rpc);
+    rpc_start(rpc, context->engine);
+}
+
+/* The client went away: the node is told, so that it keeps no waiter for nobody. */
+void service_unary_cancel(struct grpc_call *call)
+{
+    struct rpc *rpc = grpc_call_context(call);
+    if (rpc != NULL) rpc_cancel(rpc);
+}
