@@ -92,7 +92,8 @@ static void fail(struct engine *engine, struct error *error)
 /* The .snap file is durable before the record that makes it count. */
 static struct error *save_snapshot(struct engine *engine, const struct raft_snapshot *snapshot)
 {
-    TRY(snap_save(engine->config.fs, engine->snap_directory, snapshot));
+    struct snap_options options = {.fs = engine->config.fs, .logger = engine->config.logger};
+    TRY(snap_save(&options, engine->snap_directory, snapshot));
     TRY(wal_save_snapshot(engine->wal, snapshot->index, snapshot->term, &snapshot->conf_state));
     TRY(wal_sync(engine->wal));
     return wal_release(engine->wal, snapshot->index);

@@ -15,6 +15,7 @@
 #define SERVER_ENGINE_H
 
 #include "base/mailbox.h"
+#include "mvcc/watch.h"
 #include "node/node.h"
 #include "storage/fs.h"
 #include "storage/wal.h"

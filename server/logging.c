@@ -52,7 +52,8 @@ static void append_time(struct buf *line, int64_t wall)
     localtime_r(&seconds, &local);
     strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &local);
     strftime(zone, sizeof(zone), "%z", &local);
-    buf_printf(line, "\"%s.%06d%s\"", text, (int)(wall % LOOP_SECOND / 1000), local.tm_gmtoff == 0 ? "Z" : zone);
+    buf_printf(line, "\"%s.%06d%s\"", text, (int)(wall % LOOP_SECOND / 1000),
+               local.tm_gmtoff == 0 ? "Z" : zone);
 }
 
 /* "server/main.c" of whatever path the compiler was given. */
@@ -73,16 +74,36 @@ static void append_value(struct buf *line, const struct log_field *field)
 {
     struct buf text = {0};
     switch (field->kind) {
-    case LOG_FIELD_STRING: append_text(line, field->string); break;
-    case LOG_FIELD_BYTES: text_json_quote(line, field->bytes, false); break;
-    case LOG_FIELD_INT: buf_printf(line, "%lld", (long long)field->integer); break;
-    case LOG_FIELD_UINT: buf_printf(line, "%llu", (unsigned long long)field->unsigned_integer); break;
-    case LOG_FIELD_HEX: buf_printf(line, "\"%llx\"", (unsigned long long)field->unsigned_integer); break;
-    case LOG_FIELD_BOOL: buf_append_string(line, field->boolean ? "true" : "false"); break;
-    case LOG_FIELD_DOUBLE: buf_printf(line, "%.17g", field->real); break;
-    case LOG_FIELD_DURATION: text_go_duration(&text, field->integer); break;
-    case LOG_FIELD_SIZE: text_humanize_bytes(&text, field->unsigned_integer); break;
-    case LOG_FIELD_JSON: buf_append_string(line, field->string); break;
+    case LOG_FIELD_STRING:
+        append_text(line, field->string);
+        break;
+    case LOG_FIELD_BYTES:
+        text_json_quote(line, field->bytes, false);
+        break;
+    case LOG_FIELD_INT:
+        buf_printf(line, "%lld", (long long)field->integer);
+        break;
+    case LOG_FIELD_UINT:
+        buf_printf(line, "%llu", (unsigned long long)field->unsigned_integer);
+        break;
+    case LOG_FIELD_HEX:
+        buf_printf(line, "\"%llx\"", (unsigned long long)field->unsigned_integer);
+        break;
+    case LOG_FIELD_BOOL:
+        buf_append_string(line, field->boolean ? "true" : "false");
+        break;
+    case LOG_FIELD_DOUBLE:
+        buf_printf(line, "%.17g", field->real);
+        break;
+    case LOG_FIELD_DURATION:
+        text_go_duration(&text, field->integer);
+        break;
+    case LOG_FIELD_SIZE:
+        text_humanize_bytes(&text, field->unsigned_integer);
+        break;
+    case LOG_FIELD_JSON:
+        buf_append_string(line, field->string);
+        break;
     case LOG_FIELD_STRINGS:
         buf_append_byte(line, '[');
         for (size_t i = 0; i < field->count; i++) {
@@ -91,7 +112,8 @@ static void append_value(struct buf *line, const struct log_field *field)
         }
         buf_append_byte(line, ']');
         break;
-    case LOG_FIELD_ABSENT: break;
+    case LOG_FIELD_ABSENT:
+        break;
     }
     if (text.size > 0) text_json_quote(line, buf_bytes(&text), false);
     buf_deinit(&text);

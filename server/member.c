@@ -51,15 +51,17 @@ static void encode_metadata(struct buf *out, uint64_t member_id, uint64_t cluste
     message_pack(out, &metadata.base);
 }
 
-/* Entries 1..n of term 1: each adds one of the first members, in ascending order of their ids, the same on every member. */
+/* Entries 1..n of term 1: each adds one of the first members, in ascending order of their ids, the same on
+ * every member. */
 static void first_entries(const struct cluster *cluster, struct raft_entries *entries)
 {
     for (size_t i = 0; i < cluster_member_count(cluster); i++) {
         const struct cluster_member *member = cluster_member_at(cluster, i);
         struct buf context = {0}, data = {0};
         cluster_member_write(&context, member);
-        struct raft_conf_change change = {
-            .type = RAFT_CONF_CHANGE_ADD_NODE, .node_id = member->id, .context = buf_bytes(&context)};
+        struct raft_conf_change change = {.type = RAFT_CONF_CHANGE_ADD_NODE,
+                                          .node_id = member->id,
+                                          .context = buf_bytes(&context)};
         raft_encode_conf_change(&data, &change);
         raft_entries_append_owned(entries, (struct raft_entry){.type = RAFT_ENTRY_CONF_CHANGE,
                                                                .term = 1,
@@ -78,7 +80,8 @@ static struct error *write_first_log(const struct cluster *cluster, struct membe
     first_entries(cluster, &entries);
     encode_metadata(&metadata, member->id, member->cluster_id);
     struct raft_hard_state state = {.term = 1, .commit = entries.count};
-    struct error *error = wal_begin(&member->wal_options, member->directory.wal, buf_bytes(&metadata), &member->wal);
+    struct error *error =
+        wal_begin(&member->wal_options, member->directory.wal, buf_bytes(&metadata), &member->wal);
     if (error == NULL) error = wal_save(member->wal, &state, entries.items, entries.count, &must_sync);
     if (error == NULL) error = wal_publish(member->wal);
     if (error == NULL) {
@@ -90,7 +93,8 @@ static struct error *write_first_log(const struct cluster *cluster, struct membe
     return error;
 }
 
-static struct error *found_cluster(const struct member_options *options, struct member *member, struct cluster *cluster)
+static struct error *found_cluster(const struct member_options *options, struct member *member,
+                                   struct cluster *cluster)
 {
     struct cluster_initial initial = {0};
     struct cluster_urls advertised = {0};
@@ -98,12 +102,14 @@ static struct error *found_cluster(const struct member_options *options, struct 
     struct error *error = cluster_urls_parse(options->initial_advertise_peer_urls, &advertised);
     if (error == NULL) error = cluster_initial_check(&initial, options->name, &advertised, false, NULL);
     if (error == NULL)
-        error = cluster_bootstrap(cluster, &initial, options->initial_cluster_token, sha1, &member->cluster_id);
+        error =
+            cluster_bootstrap(cluster, &initial, options->initial_cluster_token, sha1, &member->cluster_id);
     if (error == NULL) {
         const struct cluster_initial_member *self = cluster_initial_find(&initial, options->name);
         member->id = cluster_member_id(sha1, &self->peer_urls, options->initial_cluster_token);
         if (initial.count > 1)
-            error = error_new(ERROR_INVALID, "--initial-cluster names %zu members, and this release serves a cluster of one",
+            error = error_new(ERROR_INVALID,
+                              "--initial-cluster names %zu members, and this release serves a cluster of one",
                               initial.count);
     }
     cluster_urls_deinit(&advertised);
@@ -114,7 +120,8 @@ static struct error *found_cluster(const struct member_options *options, struct 
 static struct error *start_new(const struct member_options *options, struct member *member)
 {
     if (options->initial_cluster_exists)
-        return error_new(ERROR_INVALID, "--initial-cluster-state=existing: this release cannot join a running cluster");
+        return error_new(ERROR_INVALID,
+                         "--initial-cluster-state=existing: this release cannot join a running cluster");
     struct cluster *cluster = cluster_new(&(const struct cluster_options){.logger = options->logger});
     struct error *error = found_cluster(options, member, cluster);
     if (error == NULL) error = open_backend(options, member);
@@ -155,10 +162,12 @@ static struct error *load_snapshot(const struct member_options *options, struct 
     struct error *error = snap_load_newest(&snap, member->directory.snap, &valid, snapshot, &found);
     wal_snapshots_deinit(&valid);
     if (error == NULL && found) {
-        log_info(options->logger, "recovered v2 store from snapshot", LOG_UINT("snapshot-index", snapshot->index));
+        log_info(options->logger, "recovered v2 store from snapshot",
+                 LOG_UINT("snapshot-index", snapshot->index));
         enum raft_result result = raft_memory_storage_apply_snapshot(member->recovery.log, snapshot);
-        if (result != RAFT_OK) error = error_new(ERROR_CORRUPT, "snapshot at index %llu: %s",
-                                                 (unsigned long long)snapshot->index, raft_result_text(result));
+        if (result != RAFT_OK)
+            error = error_new(ERROR_CORRUPT, "snapshot at index %llu: %s",
+                              (unsigned long long)snapshot->index, raft_result_text(result));
     }
     member->recovery.snapshot_index = snapshot->index;
     return error;
@@ -168,7 +177,8 @@ static struct error *load_log(const struct member_options *options, struct membe
                               const struct raft_snapshot *snapshot)
 {
     struct wal_content content = {0};
-    TRY(wal_recover(&member->wal_options, member->directory.wal, snapshot->index, snapshot->term, &member->wal, &content));
+    TRY(wal_recover(&member->wal_options, member->directory.wal, snapshot->index, snapshot->term,
+                    &member->wal, &content));
     struct error *error = take_metadata(member, buf_bytes(&content.metadata));
     if (error == NULL) {
         log_info(options->logger, "restarting local member", LOG_HEX("cluster-id", member->cluster_id),
@@ -187,11 +197,13 @@ static struct error *restart(const struct member_options *options, struct member
     TRY(fs_exists(options->fs, member->directory.database, &had_database));
     struct error *error = load_snapshot(options, member, &snapshot);
     if (error == NULL && snapshot.index > 0 && !had_database)
-        error = error_new(ERROR_NOT_FOUND, "database file (%s) of the backend is missing", member->directory.database);
+        error = error_new(ERROR_NOT_FOUND, "database file (%s) of the backend is missing",
+                          member->directory.database);
     if (error == NULL) error = open_backend(options, member);
     if (error == NULL && backend_consistent_index(member->backend) < snapshot.index)
         error = error_new(ERROR_CORRUPT,
-                          "failed to find database snapshot file (snap: snapshot file doesn't exist): the backend is at index "
+                          "failed to find database snapshot file (snap: snapshot file doesn't exist): the "
+                          "backend is at index "
                           "%llu, the snapshot at %llu",
                           (unsigned long long)backend_consistent_index(member->backend),
                           (unsigned long long)snapshot.index);

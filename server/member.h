@@ -1,10 +1,12 @@
-/* member: what this member has on disk, opened: the way from a data directory to something the node can start from.
+/* member: what this member has on disk, opened: the way from a data directory to something the node can start
+ * from.
  *
  *     no log yet     ─▶ first start: ids from the initial cluster, a log whose first entries add its members
- *     a log is there ─▶ restart: newest valid snapshot, the log behind it, the backend; the initial-* flags are ignored
+ *     a log is there ─▶ restart: newest valid snapshot, the log behind it, the backend; the initial-* flags
+ * are ignored
  *
- * The first entries are in the log before the log is given its name (wal_begin, wal_publish), so a crash at any point leaves
- * either no log or a complete one.
+ * The first entries are in the log before the log is given its name (wal_begin, wal_publish), so a crash at
+ * any point leaves either no log or a complete one.
  */
 #ifndef SERVER_MEMBER_H
 #define SERVER_MEMBER_H
@@ -41,7 +43,8 @@ struct member {
 };
 
 /* On an error everything is closed again. */
-struct error *member_open(const struct member_options *options, struct member *member) __attribute__((warn_unused_result));
+struct error *member_open(const struct member_options *options, struct member *member)
+    __attribute__((warn_unused_result));
 /* Closes what is left: the backend, and log and recovery if nobody took them. */
 struct error *member_close(struct member *member) __attribute__((warn_unused_result));
 

@@ -6,7 +6,7 @@
 
 #include "health.pb-c.h"
 
-static void send(struct grpc_call *call, const ProtobufCMessage *message)
+static void send_message(struct grpc_call *call, const ProtobufCMessage *message)
 {
     struct buf encoded = {0};
     message_pack(&encoded, message);
@@ -18,7 +18,7 @@ static void send_status(struct grpc_call *call, Grpc__Health__V1__HealthCheckRes
 {
     Grpc__Health__V1__HealthCheckResponse response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
     response.status = status;
-    send(call, &response.base);
+    send_message(call, &response.base);
 }
 
 static void check(struct grpc_call *call, struct bytes message)
@@ -57,7 +57,7 @@ static void list(struct grpc_call *call, struct bytes message)
     Grpc__Health__V1__HealthListResponse response = GRPC__HEALTH__V1__HEALTH_LIST_RESPONSE__INIT;
     response.statuses = entries;
     response.n_statuses = 1;
-    send(call, &response.base);
+    send_message(call, &response.base);
     grpc_call_finish(call, GRPC_OK, BYTES_EMPTY);
 }
 

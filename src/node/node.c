@@ -363,6 +363,11 @@ static void update_gauges(struct node *node)
     metric_set(&metrics->alarm_nospace, status.alarm_nospace);
     metric_set(&metrics->alarm_corrupt, status.alarm_corrupt);
     metric_set(&metrics->published, node->published);
+    struct version version;
+    int64_t cluster = cluster_version(node->cluster, &version) ? version.major * 1000 + version.minor : 0;
+    metric_set(&metrics->cluster_version, cluster);
+    /* The schema names its version from 3.6 on and follows the cluster. */
+    metric_set(&metrics->storage_version, cluster >= 3006 ? cluster : 0);
 }
 
 void node_collect(struct node *node, struct node_ready *ready)

@@ -139,7 +139,7 @@ struct node_config {
 struct node_recovery {
     struct backend *backend; /* open; the node uses its node side, the caller keeps ownership */
     struct raft_memory_storage
-        *log; /* snapshot, hard state and entries as read from the WAL; ownership moves */
+        *log;                /* snapshot, hard state and entries as read from the WAL; ownership moves */
     uint64_t snapshot_index; /* of the newest snapshot on disk; 0: none */
 };
 
@@ -258,6 +258,7 @@ struct node_metrics {
         compact_revision;
     metric_gauge put_bytes, db_compaction_last, db_size, db_size_in_use, open_read_transactions, leases;
     metric_gauge alarm_nospace, alarm_corrupt, published;
+    metric_gauge cluster_version, storage_version; /* 1000 * major + minor; 0: not decided, not known */
     metric_counter compacted_keys;
     struct metric_histogram apply[NODE_OPERATION_COUNT];
 };

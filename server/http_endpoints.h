@@ -1,0 +1,23 @@
+/* http_endpoints: what the server answers over plain HTTP: /version, /health, /metrics. */
+#ifndef SERVER_HTTP_ENDPOINTS_H
+#define SERVER_HTTP_ENDPOINTS_H
+
+#include "net/http.h"
+#include "server/engine.h"
+#include "server/metrics.h"
+
+/* The router's context. */
+struct http_endpoints {
+    struct engine *engine;
+    struct metrics_sources *metrics;
+    const char *version;
+    const struct logger *logger;
+};
+
+/* For client ports; for metrics ports (no /version); for peer ports (/version alone). `endpoints` is
+ * borrowed. */
+void http_endpoints_client_router(struct http_router *router, struct http_endpoints *endpoints);
+void http_endpoints_metrics_router(struct http_router *router, struct http_endpoints *endpoints);
+void http_endpoints_peer_router(struct http_router *router, struct http_endpoints *endpoints);
+
+#endif

@@ -1,0 +1,519 @@
+#include "server/server.h"
+
+#include "base/arena.h"
+#include "cluster/url.h"
+#include "config.h"
+#include "net/http1.h"
+#include "net/listener.h"
+#include "net/port.h"
+#include "server/engine.h"
+#include "server/http_endpoints.h"
+#include "server/member.h"
+#include "server/metrics.h"
+#include "server/rpc.h"
+#include "server/service.h"
+#include "storage/snap.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+#define DRAIN_TIME     (500 * LOOP_MILLISECOND)
+#define PURGE_INTERVAL (30 * LOOP_SECOND)
+
+enum {
+    IO_LOOPS_MAX = 8,
+    LISTENERS_MAX = 64,
+    RESERVED_DESCRIPTORS = 150,
+    NODE_QUEUE_MAX = 20000,
+    METHODS_TABLE_MAX = 64
+};
+
+/* What one I/O loop serves with. */
+struct io {
+    struct server *server;
+    struct loop *loop;
+    struct grpc_server *grpc;
+    struct http1_server *http;
+    struct port client, metrics, peer;
+    struct loop_task close;
+};
+
+struct server {
+    const struct options *options;
+    const struct logger *logger;
+    struct member member;
+    struct engine *engine;
+    struct loop *control; /* the calling thread's */
+    struct io io[IO_LOOPS_MAX];
+    size_t io_count;
+    struct listener *listeners[LISTENERS_MAX];
+    bool is_client[LISTENERS_MAX]; /* served once the member is published */
+    size_t listener_count;
+    struct http_router client_router, metrics_router, peer_router;
+    struct http_endpoints endpoints;
+    struct metrics_sources metrics;
+    struct grpc_server_metrics *grpc_metrics[IO_LOOPS_MAX];
+    struct wal_metrics wal_metrics;
+    struct service_context services;
+    struct grpc_server_config grpc_config;
+    struct node_config node_config;
+    struct cluster_urls client_urls;
+    uv_signal_t signals[2];
+    uv_work_t purge_work;
+    struct loop_timer purge;
+    struct loop_task published, removed;
+    int signal_number;
+    bool purging;
+    atomic_int still_closing; /* parts of I/O loops that have connections left */
+};
+
+/* ---- set-up of the parts ---- */
+
+static size_t connection_limit(void)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    return limit.rlim_cur > RESERVED_DESCRIPTORS ? (size_t)limit.rlim_cur - RESERVED_DESCRIPTORS : 1;
+}
+
+/* As many connections as the system lets us have. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static size_t choose_io_loops(const struct options *options)
+{
+    size_t processors = (size_t)sysconf(_SC_NPROCESSORS_ONLN);
+    size_t wanted = options->io_threads != 0 ? options->io_threads : processors / 2;
+    return wanted < 1 ? 1 : wanted > IO_LOOPS_MAX ? IO_LOOPS_MAX : wanted;
+}
+
+static uint64_t quota_of(const struct options *options)
+{
+    if (options->quota_backend_bytes < 0) return 0;
+    return options->quota_backend_bytes == 0 ? UINT64_C(2) << 30 : (uint64_t)options->quota_backend_bytes;
+}
+
+static void configure_node(struct server *server)
+{
+    const struct options *options = server->options;
+    struct node_config *node = &server->node_config;
+    struct node_limits limits = node_limits_default();
+    limits.max_request_bytes = options->max_request_bytes;
+    limits.max_txn_operations = options->max_txn_ops;
+    limits.quota_bytes = quota_of(options);
+    limits.compaction_rows = options->compaction_batch_limit;
+    limits.compaction_pause = options->compaction_sleep_interval;
+    *node = (struct node_config){
+        .member_id = server->member.id,
+        .cluster_id = server->member.cluster_id,
+        .tick = (int64_t)options->heartbeat_interval * LOOP_MILLISECOND,
+        .election_ticks = (unsigned)(options->election_timeout / options->heartbeat_interval),
+        .pre_vote = options->pre_vote,
+        .snapshot_count = options->snapshot_count,
+        .catch_up_entries = options->snapshot_catchup_entries,
+        .backend_batch_interval = options->backend_batch_interval,
+        .backend_batch_limit = options->backend_batch_limit,
+        .watch_progress_interval = options->watch_progress_notify_interval,
+        .limits = limits,
+        .name = options->name,
+        .client_urls = (const char *const *)server->client_urls.items,
+        .client_url_count = server->client_urls.count,
+        .version = ETCD_VERSION,
+        .seed = (uint64_t)clock_wall() ^ server->member.id,
+        .logger = server->logger,
+    };
+}
+
+static void on_accept_client(void *context, size_t index, struct transport *transport)
+{
+    port_accept(&((struct server *)context)->io[index].client, transport);
+}
+
+static void on_accept_metrics(void *context, size_t index, struct transport *transport)
+{
+    port_accept(&((struct server *)context)->io[index].metrics, transport);
+}
+
+static void on_accept_peer(void *context, size_t index, struct transport *transport)
+{
+    port_accept(&((struct server *)context)->io[index].peer, transport);
+}
+
+static struct error *listen_one(struct server *server, const char *url,
+                                void (*on_accept)(void *, size_t, struct transport *))
+{
+    struct cluster_url parts;
+    struct loop *loops[IO_LOOPS_MAX];
+    TRY(cluster_url_parse(bytes_from_string(url), &parts));
+    if (server->listener_count == LISTENERS_MAX)
+        return error_new(ERROR_LIMIT, "more than %d addresses to listen on", LISTENERS_MAX);
+    if (bytes_equal(parts.scheme, BYTES_LITERAL("https")) ||
+        bytes_equal(parts.scheme, BYTES_LITERAL("unixs")))
+        return error_new(ERROR_INVALID, "%s: this release has no TLS; listen on http:// addresses", url);
+    bool is_unix = bytes_equal(parts.scheme, BYTES_LITERAL("unix"));
+    bool is_localhost = bytes_equal(parts.host, BYTES_LITERAL("localhost"));
+    char *address = is_unix ? mem_printf("unix:%s", strchr(url, ':') + 3)
+                            : mem_printf("%s:%.*s", is_localhost ? "127.0.0.1" : "", (int)parts.port.size,
+                                         parts.port.data);
+    if (!is_unix && !is_localhost) {
+        free(address);
+        address = mem_strdup(strstr(url, "://") + 3);
+    }
+    for (size_t i = 0; i < server->io_count; i++) loops[i] = server->io[i].loop;
+    struct listener_config config = {
+        .address = address,
+        .loops = loops,
+        .loop_count = server->io_count,
+        .connection_limit = connection_limit(),
+        .on_accept = on_accept,
+        .context = server,
+        .logger = server->logger,
+    };
+    struct error *error = listener_new(server->control, &config, &server->listeners[server->listener_count]);
+    free(address);
+    if (error != NULL) return error;
+    server->is_client[server->listener_count++] = on_accept == on_accept_client;
+    return NULL;
+}
+
+static struct error *listen_all(struct server *server, const char *list,
+                                void (*on_accept)(void *, size_t, struct transport *))
+{
+    struct cluster_urls urls = {0};
+    if (*list == '\0') return NULL;
+    struct error *error = cluster_urls_parse(list, &urls);
+    for (size_t i = 0; error == NULL && i < urls.count; i++)
+        error = listen_one(server, urls.items[i], on_accept);
+    cluster_urls_deinit(&urls);
+    return error;
+}
+
+static void make_io(struct server *server)
+{
+    const struct options *options = server->options;
+    size_t method_count = 0;
+    server->services = (struct service_context){.engine = server->engine, .queue_limit = NODE_QUEUE_MAX};
+    server->grpc_config = (struct grpc_server_config){
+        .methods = service_methods(&method_count),
+        .context = &server->services,
+        .intercept = service_intercept,
+        .receive_limit = options->max_request_bytes + 512 * 1024,
+        .max_concurrent_streams =
+            options->max_concurrent_streams >= UINT32_MAX ? 0 : (uint32_t)options->max_concurrent_streams,
+        .keepalive_min_time = options->grpc_keepalive_min_time,
+        .keepalive_interval = options->grpc_keepalive_interval,
+        .keepalive_timeout = options->grpc_keepalive_timeout,
+        .logger = server->logger,
+    };
+    server->grpc_config.method_count = method_count;
+    http_endpoints_client_router(&server->client_router, &server->endpoints);
+    http_endpoints_metrics_router(&server->metrics_router, &server->endpoints);
+    http_endpoints_peer_router(&server->peer_router, &server->endpoints);
+    for (size_t i = 0; i < server->io_count; i++) {
+        struct io *io = &server->io[i];
+        io->server = server;
+        io->grpc = grpc_server_new(io->loop, &server->grpc_config);
+        io->http = http1_server_new(io->loop, &(const struct http1_server_config){.logger = server->logger});
+        io->client = (struct port){.grpc = io->grpc,
+                                   .http = io->http,
+                                   .router = &server->client_router,
+                                   .logger = server->logger};
+        io->metrics =
+            (struct port){.http = io->http, .router = &server->metrics_router, .logger = server->logger};
+        io->peer = (struct port){.http = io->http, .router = &server->peer_router, .logger = server->logger};
+        server->grpc_metrics[i] = grpc_server_metrics(io->grpc);
+    }
+}
+
+static void connect_metrics(struct server *server)
+{
+    server->metrics.node = engine_node_metrics(server->engine);
+    server->metrics.wal = &server->wal_metrics;
+    server->metrics.backend = backend_metrics(server->member.backend);
+    server->metrics.grpc = server->grpc_metrics;
+    server->metrics.grpc_count = server->io_count;
+    server->metrics.methods = service_methods(&server->metrics.method_count);
+    server->metrics.version = ETCD_VERSION;
+    server->metrics.member_id = server->member.id;
+    server->metrics.quota_bytes = quota_of(server->options);
+    server->metrics.started_at = clock_wall();
+    server->endpoints = (struct http_endpoints){.engine = server->engine,
+                                                .metrics = &server->metrics,
+                                                .version = ETCD_VERSION,
+                                                .logger = server->logger};
+}
+
+/* ---- events from the engine ---- */
+
+static void serve_clients(struct loop *loop, struct loop_task *task)
+{
+    struct server *server = CONTAINER(task, struct server, published);
+    (void)loop;
+    for (size_t i = 0; i < server->listener_count; i++) {
+        if (!server->is_client[i]) continue;
+        listener_start(server->listeners[i]);
+        log_info(server->logger, "serving client traffic insecurely; this is strongly discouraged!",
+                 LOG_STRING("traffic", "grpc+http"),
+                 LOG_STRING("address", listener_address(server->listeners[i])));
+    }
+    log_info(server->logger, "ready to serve client requests");
+}
+
+static void on_published(void *context)
+{
+    struct server *server = context;
+    loop_post(server->control, &server->published);
+}
+
+static void stop_for_good(struct loop *loop, struct loop_task *task)
+{
+    struct server *server = CONTAINER(task, struct server, removed);
+    log_info(server->logger, "the member has been permanently removed from the cluster",
+             LOG_HEX("local-member-id", server->member.id));
+    loop_stop(loop);
+}
+
+static void on_removed(void *context)
+{
+    struct server *server = context;
+    loop_post(server->control, &server->removed);
+}
+
+/* Nothing may be acknowledged after a write that may be lost: the process ends here and now. */
+static void on_failed(void *context, const struct error *error)
+{
+    struct server *server = context;
+    LOG_AT(server->logger, LOG_FATAL,
+           "the member's storage failed; it stops so that nothing is acknowledged that may be lost",
+           LOG_STRING("error", error->text));
+    _exit(1);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct server *server = handle->data;
+    if (server->signal_number != 0) return;
+    server->signal_number = number;
+    log_info(server->logger, "received signal; shutting down",
+             LOG_STRING("signal", number == SIGTERM ? "terminated" : "interrupt"));
+    loop_stop(server->control);
+}
+
+/* ---- old files ---- */
+
+static void purge_run(uv_work_t *work)
+{
+    struct server *server = work->data;
+    struct snap_options snap = {.fs = server->member.wal_options.fs, .logger = server->logger};
+    size_t removed = 0;
+    struct error *error = wal_purge(&server->member.wal_options, server->member.directory.wal,
+                                    server->options->max_wals, &removed);
+    if (error == NULL)
+        error = snap_purge(&snap, server->member.directory.snap, server->options->max_snapshots, &removed);
+    if (error != NULL)
+        log_warn(server->logger, "failed to remove old files", LOG_STRING("error", error->text));
+    error_free(error);
+}
+
+static void purge_done(uv_work_t *work, int status)
+{
+    struct server *server = work->data;
+    (void)status;
+    server->purging = false;
+    loop_timer_set(server->control, &server->purge, clock_monotonic() + PURGE_INTERVAL);
+}
+
+static void purge_due(struct loop *loop, struct loop_timer *timer)
+{
+    struct server *server = CONTAINER(timer, struct server, purge);
+    server->purge_work.data = server;
+    server->purging = true;
+    if (uv_queue_work(loop_uv(loop), &server->purge_work, purge_run, purge_done) != 0)
+        server->purging = false;
+}
+
+/* ---- the end ---- */
+
+static void part_closed(void *context)
+{
+    struct server *server = context;
+    atomic_fetch_sub(&server->still_closing, 1);
+}
+
+static void close_io(struct loop *loop, struct loop_task *task)
+{
+    struct io *io = CONTAINER(task, struct io, close);
+    (void)loop;
+    grpc_server_close(io->grpc, DRAIN_TIME, part_closed, io->server);
+    http1_server_close(io->http, DRAIN_TIME, part_closed, io->server);
+}
+
+static void drain_connections(struct server *server)
+{
+    for (size_t i = 0; i < server->listener_count; i++) listener_close(server->listeners[i]);
+    loop_run_once(server->control, 0);
+    atomic_store(&server->still_closing, (int)server->io_count * 2);
+    for (size_t i = 0; i < server->io_count; i++) {
+        server->io[i].close.run = close_io;
+        loop_post(server->io[i].loop, &server->io[i].close);
+    }
+    while (atomic_load(&server->still_closing) > 0) loop_run_once(server->control, 5 * LOOP_MILLISECOND);
+}
+
+static void free_io(struct server *server)
+{
+    for (size_t i = 0; i < server->io_count; i++) {
+        struct io *io = &server->io[i];
+        loop_stop(io->loop);
+        loop_join(io->loop);
+        grpc_server_free(io->grpc);
+        http1_server_free(io->http);
+        loop_free(io->loop);
+    }
+}
+
+static void close_control(struct server *server)
+{
+    loop_timer_clear(server->control, &server->purge);
+    while (server->purging) loop_run_once(server->control, 10 * LOOP_MILLISECOND);
+    loop_timer_clear(server->control, &server->purge);
+    for (size_t i = 0; i < 2; i++) uv_close((uv_handle_t *)&server->signals[i], NULL);
+    loop_free(server->control);
+}
+
+static struct error *stop(struct server *server)
+{
+    log_info(server->logger, "closing etcd server", LOG_STRING("name", server->options->name),
+             LOG_STRING("data-dir", server->options->data_dir));
+    log_info(server->logger, "skipped leadership transfer for single voting member cluster",
+             LOG_HEX("local-member-id", server->member.id));
+    drain_connections(server);
+    struct error *error = engine_stop(server->engine);
+    free_io(server);
+    close_control(server);
+    struct error *second = member_close(&server->member);
+    if (error == NULL)
+        error = second;
+    else
+        error_free(second);
+    log_info(server->logger, "closed etcd server", LOG_STRING("name", server->options->name),
+             LOG_STRING("data-dir", server->options->data_dir));
+    return error;
+}
+
+/* ---- the beginning ---- */
+
+static struct error *open_member(struct server *server)
+{
+    const struct options *options = server->options;
+    struct member_options member = {
+        .name = options->name,
+        .data_directory = options->data_dir,
+        .wal_directory = options->wal_dir,
+        .initial_cluster = options->initial_cluster,
+        .initial_cluster_token = options->initial_cluster_token,
+        .initial_advertise_peer_urls = options->initial_advertise_peer_urls,
+        .initial_cluster_exists = strcmp(options->initial_cluster_state, "existing") == 0,
+        .no_sync = options->unsafe_no_fsync,
+        .quota_bytes = quota_of(options),
+        .fs = fs_real(),
+        .logger = server->logger,
+        .wal_metrics = &server->wal_metrics,
+    };
+    return member_open(&member, &server->member);
+}
+
+static struct error *start_engine(struct server *server)
+{
+    configure_node(server);
+    struct engine_config config = {
+        .node = &server->node_config,
+        .recovery = server->member.recovery,
+        .fs = fs_real(),
+        .wal = server->member.wal,
+        .snap_directory = server->member.directory.snap,
+        .logger = server->logger,
+        .on_reply = rpc_on_reply,
+        .on_watch = service_watch_on_message,
+        .on_published = on_published,
+        .on_removed = on_removed,
+        .on_failed = on_failed,
+        .context = server,
+    };
+    log_info(server->logger, "starting etcd server", LOG_HEX("local-member-id", server->member.id),
+             LOG_STRING("local-server-version", ETCD_VERSION),
+             LOG_STRING("cluster-version", "to_be_decided"));
+    struct error *error = engine_start(&config, &server->engine);
+    server->member.wal = NULL;
+    server->member.recovery.log = NULL;
+    return error;
+}
+
+static void catch_signals(struct server *server)
+{
+    const int numbers[2] = {SIGTERM, SIGINT};
+    for (size_t i = 0; i < 2; i++) {
+        uv_signal_init(loop_uv(server->control), &server->signals[i]);
+        server->signals[i].data = server;
+        uv_signal_start(&server->signals[i], on_signal, numbers[i]);
+    }
+}
+
+static struct error *bind_ports(struct server *server)
+{
+    const struct options *options = server->options;
+    TRY(listen_all(server, options->listen_peer_urls, on_accept_peer));
+    TRY(listen_all(server, options->listen_client_urls, on_accept_client));
+    return listen_all(server, options->listen_metrics_urls, on_accept_metrics);
+}
+
+static struct error *start(struct server *server)
+{
+    server->io_count = choose_io_loops(server->options);
+    server->control = loop_new();
+    for (size_t i = 0; i < server->io_count; i++) server->io[i].loop = loop_new();
+    TRY(cluster_urls_parse(server->options->advertise_client_urls, &server->client_urls));
+    TRY(bind_ports(server));
+    TRY(open_member(server));
+    TRY(start_engine(server));
+    connect_metrics(server);
+    make_io(server);
+    for (size_t i = 0; i < server->io_count; i++) TRY(loop_start(server->io[i].loop, "etcd-io"));
+    for (size_t i = 0; i < server->listener_count; i++)
+        if (!server->is_client[i]) listener_start(server->listeners[i]);
+    return NULL;
+}
+
+struct error *server_run(const struct options *options, const struct logger *logger, int *signal_number)
+{
+    struct server *server = mem_zalloc(1, sizeof(*server));
+    server->options = options;
+    server->logger = logger;
+    server->wal_metrics = (struct wal_metrics)WAL_METRICS_INIT;
+    server->published.run = serve_clients;
+    server->removed.run = stop_for_good;
+    server->purge.run = purge_due;
+    raise_descriptor_limit();
+    signal(SIGPIPE, SIG_IGN);
+    struct error *error = start(server);
+    if (error != NULL) return error; /* the process ends; the system takes back what was opened */
+    catch_signals(server);
+    loop_timer_set(server->control, &server->purge, clock_monotonic());
+    loop_run(server->control);
+    error = stop(server);
+    *signal_number = server->signal_number;
+    cluster_urls_deinit(&server->client_urls);
+    free(server);
+    return error;
+}
