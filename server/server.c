@@ -225,13 +225,9 @@ static void make_io(struct server *server)
         io->server = server;
         io->grpc = grpc_server_new(io->loop, &server->grpc_config);
         io->http = http1_server_new(io->loop, &(const struct http1_server_config){.logger = server->logger});
-        io->client = (struct port){.grpc = io->grpc,
-                                   .http = io->http,
-                                   .router = &server->client_router,
-                                   .logger = server->logger};
-        io->metrics =
-            (struct port){.http = io->http, .router = &server->metrics_router, .logger = server->logger};
-        io->peer = (struct port){.http = io->http, .router = &server->peer_router, .logger = server->logger};
+        io->client = (struct port){.grpc = io->grpc, .http = io->http, .router = &server->client_router};
+        io->metrics = (struct port){.http = io->http, .router = &server->metrics_router};
+        io->peer = (struct port){.http = io->http, .router = &server->peer_router};
         server->grpc_metrics[i] = grpc_server_metrics(io->grpc);
     }
 }
@@ -315,7 +311,7 @@ static void on_signal(uv_signal_t *handle, int number)
 static void purge_run(uv_work_t *work)
 {
     struct server *server = work->data;
-    struct snap_options snap = {.fs = server->member.wal_options.fs, .logger = server->logger};
+    struct snap_options snap = {.fs = server->member.wal_options.fs};
     size_t removed = 0;
     struct error *error = wal_purge(&server->member.wal_options, server->member.directory.wal,
                                     server->options->max_wals, &removed);
@@ -355,6 +351,9 @@ static void close_io(struct loop *loop, struct loop_task *task)
 {
     struct io *io = CONTAINER(task, struct io, close);
     (void)loop;
+    port_close(&io->client);
+    port_close(&io->metrics);
+    port_close(&io->peer);
     grpc_server_close(io->grpc, DRAIN_TIME, part_closed, io->server);
     http1_server_close(io->http, DRAIN_TIME, part_closed, io->server);
 }
