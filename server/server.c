@@ -3,18 +3,19 @@
 #include "base/arena.h"
 #include "cluster/url.h"
 #include "config.h"
+#include "member/member.h"
 #include "net/http1.h"
 #include "net/listener.h"
 #include "net/port.h"
 #include "server/engine.h"
 #include "server/http_endpoints.h"
-#include "server/member.h"
 #include "server/metrics.h"
 #include "server/rpc.h"
 #include "server/service.h"
 #include "storage/snap.h"
 
 #include <assert.h>
+#include <openssl/sha.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -413,6 +414,17 @@ static struct error *stop(struct server *server)
 
 /* ---- the beginning ---- */
 
+static void sha1(struct bytes data, uint8_t digest[20])
+{
+    SHA1(data.data, data.size, digest);
+}
+
+static uint64_t now_nanoseconds(void *context)
+{
+    (void)context;
+    return (uint64_t)clock_monotonic();
+}
+
 static struct error *open_member(struct server *server)
 {
     const struct options *options = server->options;
@@ -429,6 +441,8 @@ static struct error *open_member(struct server *server)
         .fs = fs_real(),
         .logger = server->logger,
         .wal_metrics = &server->wal_metrics,
+        .sha1 = sha1,
+        .now = now_nanoseconds,
     };
     return member_open(&member, &server->member);
 }

@@ -1,41 +1,26 @@
-#include "server/member.h"
+#include "member/member.h"
 
 #include "api/message.h"
-#include "cluster/cluster.h"
-#include "net/loop.h"
 #include "raft/codec.h"
 #include "raft/memory_storage.h"
 #include "storage/snap.h"
 
-#include <openssl/sha.h>
 #include <stdlib.h>
 
 #include "etcdserver.pb-c.h"
-
-static void sha1(struct bytes data, uint8_t digest[20])
-{
-    SHA1(data.data, data.size, digest);
-}
-
-static uint64_t now_nanoseconds(void *context)
-{
-    (void)context;
-    return (uint64_t)clock_monotonic();
-}
 
 static struct error *open_backend(const struct member_options *options, struct member *member)
 {
     struct backend_options backend = {
         .no_sync = options->no_sync,
         .logger = options->logger,
-        .now = now_nanoseconds,
+        .now = options->now,
+        .now_context = options->now_context,
     };
     /* Room for a file that has grown to its quota, without remapping. */
     if (options->quota_bytes > UINT64_C(2) << 30) backend.initial_map_size = options->quota_bytes / 10 * 11;
-    int64_t started = clock_monotonic();
     TRY(backend_open(options->fs, member->directory.database, &backend, &member->backend));
-    log_info(options->logger, "opened backend db", LOG_STRING("path", member->directory.database),
-             LOG_DURATION("took", clock_monotonic() - started));
+    log_info(options->logger, "opened backend db", LOG_STRING("path", member->directory.database));
     member->recovery.backend = member->backend;
     return NULL;
 }
@@ -102,11 +87,11 @@ static struct error *found_cluster(const struct member_options *options, struct 
     struct error *error = cluster_urls_parse(options->initial_advertise_peer_urls, &advertised);
     if (error == NULL) error = cluster_initial_check(&initial, options->name, &advertised, false, NULL);
     if (error == NULL)
-        error =
-            cluster_bootstrap(cluster, &initial, options->initial_cluster_token, sha1, &member->cluster_id);
+        error = cluster_bootstrap(cluster, &initial, options->initial_cluster_token, options->sha1,
+                                  &member->cluster_id);
     if (error == NULL) {
         const struct cluster_initial_member *self = cluster_initial_find(&initial, options->name);
-        member->id = cluster_member_id(sha1, &self->peer_urls, options->initial_cluster_token);
+        member->id = cluster_member_id(options->sha1, &self->peer_urls, options->initial_cluster_token);
         if (initial.count > 1)
             error = error_new(ERROR_INVALID,
                               "--initial-cluster names %zu members, and this release serves a cluster of one",
@@ -222,7 +207,9 @@ struct error *member_open(const struct member_options *options, struct member *m
         .fs = options->fs,
         .logger = options->logger,
         .metrics = options->wal_metrics,
-        .now = now_nanoseconds,
+        .now = options->now,
+        .now_context = options->now_context,
+        .segment_size = options->wal_segment_size,
         .no_sync = options->no_sync,
     };
     datadir_init(&member->directory, options->data_directory, options->wal_directory);

@@ -8,9 +8,10 @@
  * The first entries are in the log before the log is given its name (wal_begin, wal_publish), so a crash at
  * any point leaves either no log or a complete one.
  */
-#ifndef SERVER_MEMBER_H
-#define SERVER_MEMBER_H
+#ifndef MEMBER_MEMBER_H
+#define MEMBER_MEMBER_H
 
+#include "cluster/cluster.h"
 #include "node/node.h"
 #include "storage/backend.h"
 #include "storage/datadir.h"
@@ -29,6 +30,10 @@ struct member_options {
     struct fs *fs;
     const struct logger *logger;
     struct wal_metrics *wal_metrics;
+    cluster_sha1 *sha1;             /* what ids are made of */
+    uint64_t (*now)(void *context); /* nanoseconds, for durations in metrics and log; NULL: not measured */
+    void *now_context;
+    uint64_t wal_segment_size; /* 0: etcd's */
 };
 
 struct member {
