@@ -1,8 +1,8 @@
 #include "server/engine.h"
 
+#include "member/log.h"
 #include "net/loop.h"
 #include "storage/backend.h"
-#include "storage/snap.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -32,7 +32,7 @@ struct engine {
     char *snap_directory;
     struct node *node;
     struct backend *backend;
-    struct wal *wal;
+    struct member_log log; /* log thread */
     struct worker node_worker, log_worker, backend_worker;
     struct commit commit;        /* at most one is out */
     struct engine_task log_done; /* wakes the node thread for `log_written` */
@@ -89,29 +89,6 @@ static void fail(struct engine *engine, struct error *error)
 
 /* ---- log thread ---- */
 
-/* The .snap file is durable before the record that makes it count. */
-static struct error *save_snapshot(struct engine *engine, const struct raft_snapshot *snapshot)
-{
-    struct snap_options options = {.fs = engine->config.fs, .logger = engine->config.logger};
-    TRY(snap_save(&options, engine->snap_directory, snapshot));
-    TRY(wal_save_snapshot(engine->wal, snapshot->index, snapshot->term, &snapshot->conf_state));
-    TRY(wal_sync(engine->wal));
-    return wal_release(engine->wal, snapshot->index);
-}
-
-/* Everything that has gathered, with one sync at the end. */
-static struct error *write_log(struct engine *engine, struct mail *writes)
-{
-    bool must_sync = false;
-    for (struct mail *mail = writes; mail != NULL; mail = mail->next) {
-        struct node_log_write *write = (struct node_log_write *)mail;
-        must_sync = must_sync || write->must_sync;
-        if (write->snapshot != NULL) TRY(save_snapshot(engine, write->snapshot));
-        TRY(wal_save(engine->wal, &write->hard_state, write->entries, write->entry_count, &must_sync));
-    }
-    return must_sync ? wal_sync(engine->wal) : wal_flush(engine->wal);
-}
-
 static void *run_log(void *argument)
 {
     struct engine *engine = argument;
@@ -119,12 +96,12 @@ static void *run_log(void *argument)
         struct mail *writes = mailbox_take(&engine->log_worker.mailbox);
         if (writes == NULL) {
             if (atomic_load(&engine->end_workers)) return NULL;
-            struct error *error = wal_prepare(engine->wal);
+            struct error *error = wal_prepare(engine->log.wal);
             if (error != NULL) fail(engine, error);
             worker_sleep(&engine->log_worker, INT64_MAX);
             continue;
         }
-        struct error *error = atomic_load(&engine->failed) ? NULL : write_log(engine, writes);
+        struct error *error = atomic_load(&engine->failed) ? NULL : member_log_write(&engine->log, writes);
         if (error != NULL) fail(engine, error);
         if (atomic_load(&engine->failed)) continue; /* nothing is acknowledged any more */
         bool was_empty = false;
@@ -306,7 +283,11 @@ struct error *engine_start(const struct engine_config *config, struct engine **r
     engine->node_config = *config->node;
     engine->snap_directory = mem_strdup(config->snap_directory);
     engine->backend = config->recovery.backend;
-    engine->wal = config->wal;
+    engine->log = (struct member_log){
+        .wal = config->wal,
+        .snap = {.fs = config->fs, .logger = config->logger},
+        .snap_directory = engine->snap_directory,
+    };
     engine->commit.done.run = batch_is_committed;
     engine->log_done.run = log_is_durable;
     mailbox_init(&engine->log_written);
@@ -340,7 +321,7 @@ struct error *engine_stop(struct engine *engine)
     struct engine_task last = {0};
     log_is_durable(engine, engine->node, &last);
     node_free(engine->node);
-    struct error *error = wal_close(engine->wal);
+    struct error *error = wal_close(engine->log.wal);
     close(engine->node_worker.wake);
     close(engine->log_worker.wake);
     close(engine->backend_worker.wake);

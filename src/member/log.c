@@ -1,0 +1,23 @@
+#include "member/log.h"
+
+#include "node/node.h"
+
+static struct error *save_snapshot(struct member_log *log, const struct raft_snapshot *snapshot)
+{
+    TRY(snap_save(&log->snap, log->snap_directory, snapshot));
+    TRY(wal_save_snapshot(log->wal, snapshot->index, snapshot->term, &snapshot->conf_state));
+    TRY(wal_sync(log->wal));
+    return wal_release(log->wal, snapshot->index);
+}
+
+struct error *member_log_write(struct member_log *log, const struct mail *writes)
+{
+    bool must_sync = false;
+    for (const struct mail *mail = writes; mail != NULL; mail = mail->next) {
+        const struct node_log_write *write = (const struct node_log_write *)(const void *)mail;
+        must_sync = must_sync || write->must_sync;
+        if (write->snapshot != NULL) TRY(save_snapshot(log, write->snapshot));
+        TRY(wal_save(log->wal, &write->hard_state, write->entries, write->entry_count, &must_sync));
+    }
+    return must_sync ? wal_sync(log->wal) : wal_flush(log->wal);
+}
