@@ -172,9 +172,10 @@ struct error *node_message(struct node *node, const struct raft_message *message
 void node_stop(struct node *node)
 {
     node->stopped = true;
-    struct node_request_queue *queues[] = {&node->proposed,    &node->compactions,     &node->reads_waiting,
-                                           &node->reads_asked, &node->reads_confirmed, &node->reads_local,
-                                           &node->jobs};
+    struct node_request_queue *queues[] = {&node->proposed,        &node->compactions,
+                                           &node->reads_waiting,   &node->reads_asked,
+                                           &node->reads_confirmed, &node->reads_local,
+                                           &node->hashes,          &node->jobs};
     for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) {
         struct node_request *request;
         while ((request = TAILQ_FIRST(queues[i])) != NULL) {
@@ -301,6 +302,7 @@ struct error *node_run(struct node *node)
     TRY(node_read_serve(node));
     TRY(compact_some(node));
     answer_compactions(node);
+    TRY(node_serve_hashes(node));
     bool more = false;
     TRY(watch_hub_run(node->watches, node->now, node->config.limits.range_slice, &more));
     node->more = node->more || more;

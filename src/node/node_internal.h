@@ -134,6 +134,7 @@ struct node {
     size_t read_id_count;
     int64_t read_retry, read_deadline;
     uint64_t read_term;             /* in which the round was begun */
+    struct node_request_queue hashes;         /* wait until the backend is committed */
     struct node_request_queue jobs; /* ranges and hashes in slices, one slice each per run */
 
     /* Backend. */
@@ -190,6 +191,7 @@ void node_read_advance(struct node *node);
 void node_read_state(struct node *node, const struct raft_read_state *state);
 void node_read_leader_changed(struct node *node);
 struct error *node_read_serve(struct node *node) __attribute__((warn_unused_result));
+struct error *node_serve_hashes(struct node *node) __attribute__((warn_unused_result));
 void node_read_abandon(struct node *node, struct node_request *request);
 
 /* ---- persist.c ---- */

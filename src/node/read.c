@@ -11,7 +11,6 @@
 #include "node/node_internal.h"
 
 #include "api/message.h"
-#include "base/crc32c.h"
 #include "base/wire.h"
 
 #include <assert.h>
@@ -236,38 +235,22 @@ static void serve_keep_alive(struct node *node, struct node_request *request)
     node_reply(node, request, API_OK);
 }
 
-/* For tests of replicas against each other: everything in the backend but the rows that differ between equal
- * members. */
-struct hash_walk {
-    uint32_t hash;
-    bool is_meta;
-};
-
-static bool hash_row(void *context, struct bytes key, struct bytes value)
+/* Hash is of the committed backend: it waits until everything applied so far is in it. */
+struct error *node_serve_hashes(struct node *node)
 {
-    struct hash_walk *walk = context;
-    if (walk->is_meta &&
-        (bytes_equal(key, BYTES_LITERAL("consistent_index")) || bytes_equal(key, BYTES_LITERAL("term")) ||
-         bytes_equal(key, BYTES_LITERAL("storageVersion"))))
-        return true;
-    walk->hash = crc32c(walk->hash, key.data, key.size);
-    walk->hash = crc32c(walk->hash, value.data, value.size);
-    return true;
-}
-
-static struct error *serve_hash(struct node *node, struct node_request *request)
-{
-    struct hash_walk walk = {0};
-    for (int i = 0; i < BUCKET_COUNT; i++) {
-        enum backend_bucket bucket = (enum backend_bucket)i;
-        const char *name = backend_bucket_name(bucket);
-        walk.hash = crc32c(walk.hash, name, strlen(name));
-        walk.is_meta = bucket == BUCKET_META;
-        TRY(backend_scan(node->backend, bucket, BYTES_EMPTY, BYTES_EMPTY, hash_row, &walk));
+    struct node_request *request;
+    while ((request = TAILQ_FIRST(&node->hashes)) != NULL) {
+        uint32_t hash = 0;
+        if (backend_in_flight(node->backend) || backend_pending_operations(node->backend) > 0) {
+            node->seal_now = true;
+            return NULL;
+        }
+        TRY(backend_hash(node->backend, &hash));
+        node_queue_remove(request);
+        node_begin_response(node);
+        wire_uint_field_nonzero(&node->scratch, 2, hash);
+        node_reply(node, request, API_OK);
     }
-    node_begin_response(node);
-    wire_uint_field_nonzero(&node->scratch, 2, walk.hash);
-    node_reply(node, request, API_OK);
     return NULL;
 }
 
@@ -356,7 +339,8 @@ static struct error *serve(struct node *node, struct node_request *request)
         begin_hash_kv(node, request);
         return NULL;
     case NODE_HASH:
-        return serve_hash(node, request);
+        node_queue_put(&node->hashes, request);
+        return NULL;
     case NODE_STATUS:
         serve_status(node, request);
         return NULL;

@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Our etcd beside a real one, interleaved: throughput, latency, memory, start time.
+
+usage: bench.py --ours DIR/etcd [--peer etcd] [--rounds N] [--seconds S] [--keys N] [--loader DIR/bench_load]
+
+Both servers run on loopback with their data side by side; h2load drives one after the other, so that a slow moment of the
+machine hits both. Printed are medians over the rounds and the ratio ours / peer (times and memory: smaller is better).
+Nothing is asserted: read the ratios.
+"""
+import argparse
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+KEY = b"bench-key-000001"
+VALUE = b"v" * 256
+SHAPES = [(1, 1), (8, 10), (100, 10)]
+
+
+def varint(n):
+    out = b""
+    while n >= 0x80:
+        out += bytes([n & 0x7F | 0x80])
+        n >>= 7
+    return out + bytes([n])
+
+
+def field(number, data):
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def frame(message):
+    return b"\0" + struct.pack(">I", len(message)) + message
+
+
+CALLS = {
+    "put": ("/etcdserverpb.KV/Put", frame(field(1, KEY) + field(2, VALUE))),
+    "range": ("/etcdserverpb.KV/Range", frame(field(1, KEY))),
+    "serializable range": ("/etcdserverpb.KV/Range", frame(field(1, KEY) + bytes([7 << 3, 1]))),
+}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Server:
+    def __init__(self, name, program, work):
+        self.name, self.program = name, program
+        self.data = os.path.join(work, name)
+        self.log = open(os.path.join(work, name + ".log"), "w")
+        self.client, self.peer = free_port(), free_port()
+        self.process = None
+
+    def start(self):
+        client, peer = "http://127.0.0.1:%d" % self.client, "http://127.0.0.1:%d" % self.peer
+        began = time.monotonic()
+        self.process = subprocess.Popen(
+            [self.program, "--name=m", "--data-dir=" + self.data, "--listen-client-urls=" + client,
+             "--advertise-client-urls=" + client, "--listen-peer-urls=" + peer,
+             "--initial-advertise-peer-urls=" + peer, "--initial-cluster=m=" + peer, "--log-level=error",
+             "--quota-backend-bytes=8589934592"],
+            stdout=self.log, stderr=self.log)
+        while True:
+            try:
+                with urllib.request.urlopen(client + "/health", timeout=1) as answer:
+                    if b'"true"' in answer.read():
+                        return time.monotonic() - began
+            except OSError:
+                pass
+            if self.process.poll() is not None:
+                sys.exit("%s ended while starting: see %s" % (self.name, self.log.name))
+            time.sleep(0.002)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+    def resident(self):
+        with open("/proc/%d/status" % self.process.pid) as f:
+            return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) / 1024
+
+
+def unit_seconds(text):
+    number, unit = re.fullmatch(r"([0-9.]+)(us|ms|s)", text).groups()
+    return float(number) * {"us": 1e-6, "ms": 1e-3, "s": 1}[unit]
+
+
+def h2load(server, call, connections, streams, seconds, work):
+    path, body = CALLS[call]
+    body_file = os.path.join(work, "body")
+    with open(body_file, "wb") as f:
+        f.write(body)
+    out = subprocess.run(
+        ["h2load", "-D", str(seconds), "-c", str(connections), "-m", str(streams), "-t", "1",
+         "-H", "content-type: application/grpc", "-H", "te: trailers", "-d", body_file,
+         "http://127.0.0.1:%d%s" % (server.client, path)],
+        capture_output=True, text=True, check=True).stdout
+    rate = float(re.search(r"finished in [^,]+, ([0-9.]+) req/s", out).group(1))
+    failed = re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", out).groups()
+    if any(int(x) for x in failed):
+        print("  warning: %s %s: %s failed, %s errored, %s timed out" % ((server.name, call) + failed))
+    latency = re.search(r"time for request:\s+(\S+)\s+(\S+)\s+(\S+)", out)
+    return rate, unit_seconds(latency.group(3))
+
+
+def row(what, ours, peer, form, smaller_is_better=False):
+    a, b = statistics.median(ours), statistics.median(peer) if peer else None
+    text = "%-34s %12s" % (what, form % a)
+    if b is not None:
+        text += " %12s   %5.2f x%s" % (form % b, a / b if b else 0, " (smaller is better)" if smaller_is_better else "")
+    print(text, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ours", required=True)
+    parser.add_argument("--peer", default=os.environ.get("BENCH_PEER"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--keys", type=int, default=0, help="also load so many keys and measure memory and restart")
+    parser.add_argument("--loader", help="the bench_load program, for --keys")
+    options = parser.parse_args()
+    if not shutil.which("h2load"):
+        sys.exit("bench: h2load is missing (Debian: nghttp2-client)")
+    work = tempfile.mkdtemp(prefix="etcd-bench")
+    servers = [Server("ours", options.ours, work)]
+    if options.peer:
+        servers.append(Server("peer", options.peer, work))
+    try:
+        run(servers, options, work)
+    finally:
+        for server in servers:
+            if server.process and server.process.poll() is None:
+                server.process.kill()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def run(servers, options, work):
+    print("%-34s %12s %12s   ratio" % ("", "ours", "peer"))
+    for server in servers:
+        server.start()
+    time.sleep(1)
+    idle = [[server.resident()] for server in servers]
+    row("resident idle, MB", idle[0], idle[1] if len(idle) > 1 else None, "%.1f", True)
+    for call in CALLS:
+        for connections, streams in SHAPES:
+            rates, latencies = [[] for _ in servers], [[] for _ in servers]
+            for _ in range(options.rounds):
+                for i, server in enumerate(servers):
+                    rate, latency = h2load(server, call, connections, streams, options.seconds, work)
+                    rates[i].append(rate)
+                    latencies[i].append(latency * 1e3)
+            title = "%s %dx%d" % (call, connections, streams)
+            row(title + ", req/s", rates[0], rates[1] if len(servers) > 1 else None, "%.0f")
+            if (connections, streams) == (1, 1):
+                row(title + ", mean ms", latencies[0], latencies[1] if len(servers) > 1 else None, "%.3f", True)
+    after = [[server.resident()] for server in servers]
+    row("resident after load, MB", after[0], after[1] if len(after) > 1 else None, "%.1f", True)
+    if options.keys and options.loader:
+        load_and_restart(servers, options)
+
+
+def load_and_restart(servers, options):
+    memory, start = [], []
+    for server in servers:
+        subprocess.run([options.loader, "127.0.0.1:%d" % server.client, str(options.keys)], check=True)
+        time.sleep(1)
+        memory.append([server.resident()])
+    row("resident with %d keys, MB" % options.keys, memory[0], memory[1] if len(memory) > 1 else None, "%.0f", True)
+    for server in servers:
+        server.stop()
+        start.append([server.start()])
+    row("start to healthy, s", start[0], start[1] if len(start) > 1 else None, "%.2f", True)
+    memory = [[server.resident()] for server in servers]
+    row("resident after restart, MB", memory[0], memory[1] if len(memory) > 1 else None, "%.0f", True)
+
+
+main()
