@@ -1,0 +1,310 @@
+#include "sim/sim_member.h"
+
+#include "member/log.h"
+#include "member/member.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define DATA_DIRECTORY "/member"
+#define MILLISECOND    INT64_C(1000000)
+
+struct sim_member {
+    struct sim_member_options options;
+    struct rng rng;
+    struct fs_sim *disk;
+    struct member member;
+    struct member_log log;
+    struct node *node;
+    struct node_ready ready;
+    int64_t now;
+
+    struct {
+        struct mail *oldest, **end;
+    } writes;                    /* log writes that wait */
+    int64_t writes_done;         /* when those that are under way are durable; INT64_MAX: none */
+    struct mail *writing;        /* the batch under way */
+    struct backend_batch *batch; /* the commit under way */
+    int64_t batch_done;
+};
+
+/* Not a digest to trust, but one that depends on everything: ids need only be distinct and stable. */
+static void digest(struct bytes data, uint8_t out[20])
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < data.size; i++) hash = (hash ^ data.data[i]) * UINT64_C(1099511628211);
+    memset(out, 0, 20);
+    be64_put(out, hash);
+}
+
+struct sim_member *sim_member_new(const struct sim_member_options *options, struct fs_sim *disk)
+{
+    struct sim_member *member = mem_zalloc(1, sizeof(*member));
+    member->options = *options;
+    member->disk = disk;
+    rng_init(&member->rng, options->seed);
+    return member;
+}
+
+void sim_member_free(struct sim_member *member)
+{
+    if (member == NULL) return;
+    assert(member->node == NULL);
+    free(member);
+}
+
+bool sim_member_is_up(const struct sim_member *member)
+{
+    return member->node != NULL;
+}
+
+struct node *sim_member_node(struct sim_member *member)
+{
+    return member->node;
+}
+
+/* ---- start ---- */
+
+static uint64_t wall_ms(int64_t now)
+{
+    return UINT64_C(1700000000000) + (uint64_t)(now / MILLISECOND);
+}
+
+static void configure(struct sim_member *member, struct node_config *config)
+{
+    static const char *const client_urls[] = {"http://127.0.0.1:2379"};
+    *config = (struct node_config){
+        .member_id = member->member.id,
+        .cluster_id = member->member.cluster_id,
+        .tick = 100 * MILLISECOND,
+        .election_ticks = 10,
+        .pre_vote = true,
+        .snapshot_count = member->options.snapshot_count != 0 ? member->options.snapshot_count : 10000,
+        .catch_up_entries = 50,
+        .backend_batch_interval = 100 * MILLISECOND,
+        .backend_batch_limit =
+            member->options.backend_batch_limit != 0 ? member->options.backend_batch_limit : 10000,
+        .watch_progress_interval = 600000 * MILLISECOND,
+        .limits = node_limits_default(),
+        .name = member->options.name,
+        .client_urls = client_urls,
+        .client_url_count = 1,
+        .version = "3.6.14",
+        .seed = rng_next(&member->rng),
+        .logger = member->options.logger,
+    };
+}
+
+struct error *sim_member_start(struct sim_member *member, int64_t now)
+{
+    struct fs *fs = fs_sim_fs(member->disk);
+    struct member_options open = {
+        .name = member->options.name,
+        .data_directory = DATA_DIRECTORY,
+        .wal_directory = "",
+        .initial_cluster = member->options.initial_cluster,
+        .initial_cluster_token = "sim",
+        .initial_advertise_peer_urls = member->options.peer_urls,
+        .fs = fs,
+        .logger = member->options.logger,
+        .sha1 = digest,
+        .wal_segment_size = member->options.wal_segment_size,
+    };
+    struct node_config config;
+    assert(member->node == NULL);
+    TRY(member_open(&open, &member->member));
+    configure(member, &config);
+    member->now = now;
+    struct error *error = node_new(&config, &member->member.recovery, now, wall_ms(now), &member->node);
+    if (error != NULL) {
+        error_free(member_close(&member->member));
+        return error;
+    }
+    member->log = (struct member_log){
+        .wal = member->member.wal,
+        .snap = {.fs = fs, .logger = member->options.logger},
+        .snap_directory = member->member.directory.snap,
+    };
+    member->writes.oldest = NULL;
+    member->writing = NULL;
+    member->batch = NULL;
+    member->writes_done = member->batch_done = INT64_MAX;
+    member->ready = (struct node_ready){.wake_at = now};
+    return NULL;
+}
+
+/* ---- the disks ---- */
+
+static int64_t some_time(struct sim_member *member)
+{
+    int64_t average = member->options.write_time != 0 ? member->options.write_time : MILLISECOND;
+    return 1 + (int64_t)rng_below(&member->rng, (uint64_t)average * 2);
+}
+
+static void begin_writing(struct sim_member *member)
+{
+    if (member->writing != NULL || member->writes.oldest == NULL) return;
+    member->writing = member->writes.oldest;
+    member->writes.oldest = NULL;
+    member->writes_done = member->now + some_time(member);
+}
+
+/* The bytes reach the disk only at the end of the write's time: what a crash in between leaves is the disk's
+ * to decide once they are there, and nothing before. */
+static struct error *end_writing(struct sim_member *member)
+{
+    struct mail *mail = member->writing;
+    member->writing = NULL;
+    member->writes_done = INT64_MAX;
+    struct error *error = member_log_write(&member->log, mail);
+    while (mail != NULL) {
+        struct node_log_write *write = (struct node_log_write *)(void *)mail;
+        mail = mail->next;
+        uint64_t snapshot = write->snapshot == NULL ? 0 : write->snapshot->index;
+        node_log_persisted(member->node, write);
+        if (snapshot != 0) node_snapshot_saved(member->node, snapshot);
+    }
+    return error;
+}
+
+static struct error *end_commit(struct sim_member *member)
+{
+    struct backend_batch *batch = member->batch;
+    member->batch = NULL;
+    member->batch_done = INT64_MAX;
+    struct error *error = backend_commit(member->member.backend, batch);
+    struct error *second = node_backend_committed(member->node, batch);
+    if (error == NULL) return second;
+    error_free(second);
+    return error;
+}
+
+/* ---- running ---- */
+
+static void take_replies(struct sim_member *member)
+{
+    for (struct mail *mail = member->ready.replies; mail != NULL;) {
+        struct node_request *request = (struct node_request *)(void *)mail;
+        mail = mail->next;
+        member->options.on_reply(member->options.context, request);
+    }
+    for (struct mail *mail = member->ready.watch_messages; mail != NULL;) {
+        struct watch_message *message = (struct watch_message *)(void *)mail;
+        mail = mail->next;
+        member->options.on_watch(member->options.context, message);
+    }
+    member->ready.replies = member->ready.watch_messages = NULL;
+}
+
+static void append_writes(struct sim_member *member, struct mail *mail)
+{
+    if (mail == NULL) return;
+    if (member->writes.oldest == NULL) member->writes.end = &member->writes.oldest;
+    *member->writes.end = mail;
+    while (mail->next != NULL) mail = mail->next;
+    member->writes.end = &mail->next;
+}
+
+static void collect(struct sim_member *member)
+{
+    node_collect(member->node, &member->ready);
+    take_replies(member);
+    append_writes(member, member->ready.log_writes);
+    assert(member->ready.peer_messages == NULL);
+    if (member->ready.batch != NULL) {
+        member->batch = member->ready.batch;
+        member->batch_done = member->now + some_time(member);
+    }
+}
+
+/* Lets go of everything in memory. What was under way is forgotten: its bytes were never written. */
+static void fall(struct sim_member *member)
+{
+    node_stop(member->node);
+    node_collect(member->node, &member->ready);
+    take_replies(member);
+    append_writes(member, member->ready.log_writes);
+    struct mail *lists[] = {member->writing, member->writes.oldest};
+    for (size_t i = 0; i < 2; i++)
+        for (struct mail *mail = lists[i]; mail != NULL;) {
+            struct node_log_write *write = (struct node_log_write *)(void *)mail;
+            mail = mail->next;
+            node_log_persisted(member->node, write);
+        }
+    if (member->ready.batch != NULL) member->batch = member->ready.batch;
+    if (member->batch != NULL) error_free(node_backend_committed(member->node, member->batch));
+    node_free(member->node);
+    member->node = NULL;
+    member->member.recovery.log = NULL;
+    error_free(member_close(&member->member));
+}
+
+static void power_off(struct sim_member *member)
+{
+    if (member->node == NULL) return;
+    fs_sim_power_off(member->disk);
+    fall(member);
+}
+
+int64_t sim_member_next(const struct sim_member *member)
+{
+    if (member->node == NULL) return INT64_MAX;
+    if (member->ready.more) return member->now;
+    int64_t next = member->ready.wake_at;
+    if (member->writes_done < next) next = member->writes_done;
+    if (member->batch_done < next) next = member->batch_done;
+    return next;
+}
+
+static struct error *run(struct sim_member *member)
+{
+    if (member->writes_done <= member->now) TRY(end_writing(member));
+    if (member->batch_done <= member->now) TRY(end_commit(member));
+    TRY(node_run(member->node));
+    collect(member);
+    begin_writing(member);
+    return NULL;
+}
+
+struct error *sim_member_run(struct sim_member *member, int64_t now)
+{
+    assert(member->node != NULL && now >= member->now);
+    member->now = now;
+    node_tick(member->node, now, wall_ms(now));
+    struct error *error = run(member);
+    if (error != NULL) power_off(member);
+    return error;
+}
+
+void sim_member_submit(struct sim_member *member, struct node_request *request)
+{
+    node_submit(member->node, request);
+    member->ready.more = true;
+}
+
+/* ---- the end ---- */
+
+void sim_member_crash(struct sim_member *member, enum fs_sim_crash_mode mode)
+{
+    power_off(member);
+    fs_sim_crash(member->disk, mode);
+}
+
+void sim_member_kill(struct sim_member *member)
+{
+    power_off(member);
+    fs_sim_kill(member->disk);
+}
+
+struct error *sim_member_stop(struct sim_member *member, int64_t now)
+{
+    node_stop(member->node);
+    while (member->writing != NULL || member->writes.oldest != NULL || member->batch != NULL ||
+           backend_pending_operations(member->member.backend) > 0) {
+        TRY(sim_member_run(member, now));
+        int64_t next = sim_member_next(member);
+        if (next > now) now = next;
+    }
+    fall(member);
+    return NULL;
+}

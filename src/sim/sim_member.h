@@ -1,0 +1,62 @@
+/* sim_member: one member on a simulated disk and simulated time: the production node, log and backend with
+ * the edges played by the simulator.
+ *
+ * Nothing happens by itself: sim_member_run(now) does what is due at that time. Log writes and backend
+ * commits take a random time each, in which the member may be killed or lose power. Everything is decided by
+ * the seed.
+ *
+ * After a crash the requests that were under way come back with API_ERROR_STOPPED: the client then does not
+ * know whether they were done, exactly as with a lost connection.
+ */
+#ifndef SIM_SIM_MEMBER_H
+#define SIM_SIM_MEMBER_H
+
+#include "base/rng.h"
+#include "mvcc/watch.h"
+#include "node/node.h"
+#include "storage/fs_sim.h"
+
+struct sim_member;
+
+struct sim_member_options {
+    uint64_t seed;
+    const char *name;
+    const char *initial_cluster; /* "m=http://..." */
+    const char *peer_urls;
+    uint64_t snapshot_count;      /* 0: etcd's */
+    uint64_t wal_segment_size;    /* 0: etcd's */
+    uint64_t backend_batch_limit; /* 0: etcd's */
+    int64_t write_time;           /* nanoseconds that a log write or a commit takes on average */
+    const struct logger *logger;
+    /* Requests come back, watch responses come out; called inside sim_member_run, _crash and _stop. */
+    void (*on_reply)(void *context, struct node_request *request);
+    void (*on_watch)(void *context, struct watch_message *message);
+    void *context;
+};
+
+struct sim_member *sim_member_new(const struct sim_member_options *options, struct fs_sim *disk)
+    __attribute__((returns_nonnull, warn_unused_result));
+/* It must be stopped or crashed. NULL is allowed. */
+void sim_member_free(struct sim_member *member);
+
+/* Opens what is on the disk and starts. */
+struct error *sim_member_start(struct sim_member *member, int64_t now) __attribute__((warn_unused_result));
+bool sim_member_is_up(const struct sim_member *member);
+/* NULL while it is down. */
+struct node *sim_member_node(struct sim_member *member);
+
+/* The next time at which something is due. */
+int64_t sim_member_next(const struct sim_member *member);
+/* Does everything that is due at `now`. An error means that the member's storage failed: it is down
+ * afterwards, as the process would be. */
+struct error *sim_member_run(struct sim_member *member, int64_t now) __attribute__((warn_unused_result));
+/* A request for the next run. */
+void sim_member_submit(struct sim_member *member, struct node_request *request);
+
+/* Down without notice; the disk then loses what the mode says (sim_member_kill: nothing that was written). */
+void sim_member_crash(struct sim_member *member, enum fs_sim_crash_mode mode);
+void sim_member_kill(struct sim_member *member);
+/* An orderly end. */
+struct error *sim_member_stop(struct sim_member *member, int64_t now) __attribute__((warn_unused_result));
+
+#endif
