@@ -123,7 +123,8 @@ static void answer_read(struct raft *raft, uint64_t from, uint64_t index, const 
 
 static void start_read(struct raft *raft, const struct raft_message *request)
 {
-    if (raft->config.read_only_option == RAFT_READ_ONLY_LEASE_BASED) {
+    if (raft->config.read_only_option == RAFT_READ_ONLY_LEASE_BASED ||
+        raft_members_is_singleton(&raft->members)) {
         answer_read(raft, request->from, raft->log.committed, &request->entries);
         return;
     }
@@ -137,11 +138,9 @@ static void start_read(struct raft *raft, const struct raft_message *request)
 static enum raft_result handle_read_index(struct raft *raft, const struct raft_message *message)
 {
     if (message->entries.count == 0) return raft_refuse_message(raft, message, "it has no context");
-    if (raft_members_is_singleton(&raft->members)) {
-        answer_read(raft, message->from, raft->log.committed, &message->entries);
-        return RAFT_OK;
-    }
-    /* A new leader does not know what is committed until it has committed an entry of its own term. */
+    /* A new leader does not know what is committed until it has committed an entry of its own term. That
+     * holds for an only voter as well: after a crash its saved commit index may be older than what it has
+     * acknowledged. */
     if (raft_log_term_or_zero(&raft->log, raft->log.committed) != raft->term) {
         if (raft->pending_reads.count >= RAFT_PENDING_READS_MAX) return RAFT_OK; /* asked again later */
         struct raft_message kept = {0};
