@@ -1,290 +1,21 @@
 #include "mvcc/index.h"
 
 #include "base/memory.h"
+#include "mvcc/key_record.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-/* ---- one key ----
- *
- * A record is one allocation. What follows its head depends on its kind:
- *
- *     FRESH     key                          one revision: the first of its generation, or a tombstone
- *     AGED      created, version, key        one put, older ones of its generation were compacted away
- *     HISTORY   pointer to a history, key    several revisions
- *
- * `main` and `sub` are those of the newest revision in every kind.
- */
-enum record_kind { RECORD_FRESH, RECORD_AGED, RECORD_HISTORY };
-
-enum { KIND_SHIFT = 30 };
-static const uint32_t KEY_SIZE_MASK = MVCC_KEY_MAX;
-_Static_assert(MVCC_KEY_MAX == (1u << KIND_SHIFT) - 1, "kind and size share a word");
-static const uint32_t TOMBSTONE = 1u << 31; /* in `sub`: that revision is a tombstone */
-
-struct record {
-    int64_t main;
-    uint32_t sub;
-    uint32_t head; /* kind, size of the key */
-    uint8_t tail[];
-};
-
-/* One revision in a history. */
-struct moment {
-    int64_t main;
-    uint32_t sub;   /* with TOMBSTONE */
-    uint32_t start; /* the moment that its generation begins with */
-};
-
-struct history {
-    uint32_t count;
-    uint32_t capacity;
-    /* Of moments[0], whose predecessors in its generation may have been compacted away. */
-    int64_t created;
-    int64_t version;
-    struct moment moments[];
-};
-
-/* A record of any kind, seen as a history. */
-struct past {
-    const struct moment *moments;
-    uint32_t count;
-    int64_t created;
-    int64_t version;
-    struct moment single;
-};
-
-static enum record_kind record_kind(const struct record *record)
-{
-    return (enum record_kind)(record->head >> KIND_SHIFT);
-}
-
-static size_t tail_size(enum record_kind kind)
-{
-    static const uint8_t sizes[] = {
-        [RECORD_FRESH] = 0, [RECORD_AGED] = 2 * sizeof(int64_t), [RECORD_HISTORY] = sizeof(struct history *)};
-    return sizes[kind];
-}
-
-static struct bytes record_key(const struct record *record)
-{
-    return bytes_of(record->tail + tail_size(record_kind(record)), record->head & KEY_SIZE_MASK);
-}
-
-static bool record_alive(const struct record *record)
-{
-    return (record->sub & TOMBSTONE) == 0;
-}
-
-static struct history *record_history(const struct record *record)
-{
-    assert(record_kind(record) == RECORD_HISTORY);
-    struct history *history;
-    memcpy(&history, record->tail, sizeof(history));
-    return history;
-}
-
-static struct record *record_new(enum record_kind kind, struct bytes key)
-{
-    assert(key.size <= MVCC_KEY_MAX);
-    struct record *record = mem_alloc(sizeof(*record) + tail_size(kind) + key.size);
-    record->head = (uint32_t)kind << KIND_SHIFT | (uint32_t)key.size;
-    if (key.size > 0) memcpy(record->tail + tail_size(kind), key.data, key.size);
-    return record;
-}
-
-static struct record *record_new_single(struct bytes key, struct moment moment, int64_t created,
-                                        int64_t version)
-{
-    bool fresh = (moment.sub & TOMBSTONE) != 0 || (version == 1 && created == moment.main);
-    struct record *record = record_new(fresh ? RECORD_FRESH : RECORD_AGED, key);
-    record->main = moment.main;
-    record->sub = moment.sub;
-    if (!fresh) {
-        memcpy(record->tail, &created, sizeof(created));
-        memcpy(record->tail + sizeof(created), &version, sizeof(version));
-    }
-    return record;
-}
-
-static void record_free(struct record *record)
-{
-    if (record_kind(record) == RECORD_HISTORY) free(record_history(record));
-    free(record);
-}
-
-static void past_of(const struct record *record, struct past *past)
-{
-    if (record_kind(record) == RECORD_HISTORY) {
-        const struct history *history = record_history(record);
-        *past =
-            (struct past){history->moments, history->count, history->created, history->version, {0, 0, 0}};
-        return;
-    }
-    past->single = (struct moment){record->main, record->sub, 0};
-    past->moments = &past->single;
-    past->count = 1;
-    past->created = record->main;
-    past->version = 1;
-    if (record_kind(record) == RECORD_AGED) {
-        memcpy(&past->created, record->tail, sizeof(past->created));
-        memcpy(&past->version, record->tail + sizeof(past->created), sizeof(past->version));
-    }
-}
-
-/* How many moments have main <= at: the newest of them is the one before. */
-static uint32_t past_until(const struct past *past, int64_t at)
-{
-    uint32_t low = 0, high = past->count;
-    if (past->moments[high - 1].main <= at) return high;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (past->moments[middle].main <= at)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static int64_t past_created(const struct past *past, uint32_t i)
-{
-    uint32_t start = past->moments[i].start;
-    return start == 0 ? past->created : past->moments[start].main;
-}
-
-static int64_t past_version(const struct past *past, uint32_t i)
-{
-    uint32_t start = past->moments[i].start;
-    return (int64_t)(i - start) + (start == 0 ? past->version : 1);
-}
-
-static struct mvcc_revision moment_revision(const struct moment *moment)
-{
-    return (struct mvcc_revision){moment->main, (int64_t)(moment->sub & ~TOMBSTONE)};
-}
-
-static bool moment_is(const struct moment *moment, struct mvcc_revision revision)
-{
-    return moment->main == revision.main && (int64_t)(moment->sub & ~TOMBSTONE) == revision.sub;
-}
-
-static bool moment_tombstone(const struct moment *moment)
-{
-    return (moment->sub & TOMBSTONE) != 0;
-}
-
-/* The moments that a compaction at `at` keeps of those with main <= at: [*first, returned end). */
-static uint32_t past_kept(const struct past *past, int64_t at, uint32_t *first)
-{
-    uint32_t end = past_until(past, at);
-    *first = end;
-    if (end == 0) return end;
-    const struct moment *newest = &past->moments[end - 1];
-    if (moment_tombstone(newest) && newest->main < at) return end;
-    *first = end - 1;
-    /* A key deleted and put again in the transaction `at` itself: a watch from there wants both. */
-    if (end >= 2 && !moment_tombstone(newest) && moment_tombstone(newest - 1) && newest[-1].main == at)
-        *first = end - 2;
-    return end;
-}
-
-static bool record_find(const struct record *record, int64_t at, struct mvcc_entry *entry)
-{
-    entry->key = record_key(record);
-    if (record->main <= at && !record_alive(record)) return false;
-    struct past past;
-    past_of(record, &past);
-    uint32_t end = past_until(&past, at);
-    if (end == 0 || moment_tombstone(&past.moments[end - 1])) return false;
-    entry->modified = moment_revision(&past.moments[end - 1]);
-    entry->created = past_created(&past, end - 1);
-    entry->version = past_version(&past, end - 1);
-    return true;
-}
-
-/* Makes `record` a HISTORY with room for one more moment; the record may move. */
-static struct history *record_grow(struct record **slot)
-{
-    struct record *record = *slot;
-    struct history *history;
-    if (record_kind(record) != RECORD_HISTORY) {
-        struct past past;
-        past_of(record, &past);
-        history = mem_alloc(sizeof(*history) + 2 * sizeof(history->moments[0]));
-        history->count = 1;
-        history->capacity = 2;
-        history->created = past.created;
-        history->version = past.version;
-        history->moments[0] = past.single;
-        *slot = record_new(RECORD_HISTORY, record_key(record));
-        (*slot)->main = record->main;
-        (*slot)->sub = record->sub;
-        record_free(record);
-    } else {
-        history = record_history(record);
-        if (history->count < history->capacity) return history;
-        assert(history->capacity < UINT32_MAX / 2);
-        history->capacity *= 2;
-        history = mem_realloc(history, sizeof(*history) + history->capacity * sizeof(history->moments[0]));
-    }
-    memcpy((*slot)->tail, &history, sizeof(history));
-    return history;
-}
-
-static uint32_t pack_sub(struct mvcc_revision revision, bool tombstone)
-{
-    assert(revision.main > 0 && revision.sub >= 0 && revision.sub <= MVCC_SUB_MAX);
-    return (uint32_t)revision.sub | (tombstone ? TOMBSTONE : 0);
-}
-
-static void record_append(struct record **slot, struct mvcc_revision revision, bool tombstone)
-{
-    struct mvcc_revision newest = {(*slot)->main, (int64_t)((*slot)->sub & ~TOMBSTONE)};
-    assert(mvcc_revision_compare(newest, revision) < 0);
-    struct history *history = record_grow(slot);
-    const struct moment *last = &history->moments[history->count - 1];
-    uint32_t start = moment_tombstone(last) ? history->count : last->start;
-    history->moments[history->count++] = (struct moment){revision.main, pack_sub(revision, tombstone), start};
-    (*slot)->main = revision.main;
-    (*slot)->sub = pack_sub(revision, tombstone);
-}
-
-/* Drops the oldest `drop` moments, of which some are left. */
-static void record_trim(struct record **slot, uint32_t drop)
-{
-    struct past past;
-    past_of(*slot, &past);
-    assert(drop > 0 && drop < past.count);
-    int64_t created = past_created(&past, drop), version = past_version(&past, drop);
-    if (past.count - drop == 1) {
-        struct record *record = record_new_single(record_key(*slot), past.moments[drop], created, version);
-        record_free(*slot);
-        *slot = record;
-        return;
-    }
-    struct history *history = record_history(*slot);
-    history->count -= drop;
-    history->created = created;
-    history->version = version;
-    memmove(history->moments, history->moments + drop, history->count * sizeof(history->moments[0]));
-    for (uint32_t i = 0; i < history->count; i++) {
-        struct moment *moment = &history->moments[i];
-        moment->start = moment->start > drop ? moment->start - drop : 0;
-    }
-    if (history->capacity / 2 >= history->count) {
-        history->capacity = history->count;
-        history = mem_realloc(history, sizeof(*history) + history->capacity * sizeof(history->moments[0]));
-        memcpy((*slot)->tail, &history, sizeof(history));
-    }
-}
-
-/* ---- the tree ----
+/* The tree.
  *
  * Leaves hold pointers to records in key order and are linked. An inner node has for each child the number of
  * live keys below it and its low: a lower bound of its keys that is above all keys of the child before
  * (shortened to what tells the two apart, owned by the node; NULL for the first child, which takes everything
  * below the second).
+ *
+ * Following a pointer to a key costs a cache miss, and a search looks at many keys. So each node also has the
+ * heads of its keys (an inner node of its lows): the four bytes behind the prefix that all of them have in
+ * common, as a number. Where heads differ they order the keys; only among equal ones are keys compared.
  */
 enum {
     NODE_KEYS = 64,
@@ -314,7 +45,7 @@ struct mvcc_index_leaf {
     struct mvcc_index_leaf *next;
     uint64_t alive; /* bit i: slot i's newest revision is not a tombstone */
     struct heads heads;
-    struct record *slots[LEAF_SLOTS];
+    struct key_record *slots[LEAF_SLOTS];
 };
 
 struct low {
@@ -459,9 +190,9 @@ static void leaf_set_heads(struct mvcc_index_leaf *leaf)
     heads_fill(&leaf->heads, count);
     if (count == 0) return;
     leaf->node.prefix =
-        (uint32_t)common_prefix(record_key(leaf->slots[0]), record_key(leaf->slots[count - 1]));
+        (uint32_t)common_prefix(key_record_key(leaf->slots[0]), key_record_key(leaf->slots[count - 1]));
     for (unsigned i = 0; i < count; i++)
-        leaf->heads.at[i] = head_of(record_key(leaf->slots[i]), leaf->node.prefix);
+        leaf->heads.at[i] = head_of(key_record_key(leaf->slots[i]), leaf->node.prefix);
 }
 
 static void inner_set_heads(struct inner *inner)
@@ -512,7 +243,7 @@ static unsigned leaf_find(const struct mvcc_index_leaf *leaf, struct bytes key, 
     heads_find(&leaf->heads, head_of(key, leaf->node.prefix), leaf->node.count, &low, &high);
     while (low < high) {
         unsigned middle = low + (high - low) / 2;
-        int order = bytes_compare(record_key(leaf->slots[middle]), key);
+        int order = bytes_compare(key_record_key(leaf->slots[middle]), key);
         if (order == 0) {
             *found = true;
             return middle;
@@ -522,12 +253,12 @@ static unsigned leaf_find(const struct mvcc_index_leaf *leaf, struct bytes key, 
         else
             high = middle;
     }
-    int order = compare_prefix(key, record_key(leaf->slots[0]), leaf->node.prefix);
+    int order = compare_prefix(key, key_record_key(leaf->slots[0]), leaf->node.prefix);
     if (order != 0) return order < 0 ? 0 : leaf->node.count;
     return low;
 }
 
-static struct record *find_record(const struct mvcc_index *index, struct bytes key)
+static struct key_record *find_record(const struct mvcc_index *index, struct bytes key)
 {
     const struct mvcc_index_leaf *leaf = find_leaf(index, key);
     bool found;
@@ -541,7 +272,7 @@ static uint64_t bits_below(unsigned slot)
     return slot >= 64 ? UINT64_MAX : (UINT64_C(1) << slot) - 1;
 }
 
-static void leaf_place(struct mvcc_index_leaf *leaf, unsigned slot, struct record *record)
+static void leaf_place(struct mvcc_index_leaf *leaf, unsigned slot, struct key_record *record)
 {
     assert(leaf->node.count < LEAF_SLOTS && slot <= leaf->node.count);
     size_t behind = leaf->node.count - slot;
@@ -549,14 +280,14 @@ static void leaf_place(struct mvcc_index_leaf *leaf, unsigned slot, struct recor
     memmove(leaf->heads.at + slot + 1, leaf->heads.at + slot, behind * sizeof(leaf->heads.at[0]));
     leaf->slots[slot] = record;
     leaf->node.count++;
-    struct bytes key = record_key(record),
-                 neighbour = record_key(leaf->slots[slot == 0 ? leaf->node.count - 1 : 0]);
+    struct bytes key = key_record_key(record),
+                 neighbour = key_record_key(leaf->slots[slot == 0 ? leaf->node.count - 1 : 0]);
     if (leaf->node.count == 1 || compare_prefix(key, neighbour, leaf->node.prefix) != 0)
         leaf_set_heads(leaf);
     else
         leaf->heads.at[slot] = head_of(key, leaf->node.prefix);
     uint64_t below = leaf->alive & bits_below(slot);
-    leaf->alive = below | (leaf->alive & ~bits_below(slot)) << 1 | (uint64_t)record_alive(record) << slot;
+    leaf->alive = below | (leaf->alive & ~bits_below(slot)) << 1 | (uint64_t)key_record_alive(record) << slot;
 }
 
 static void link_child(struct inner *inner, unsigned i, struct node *child, struct low *low)
@@ -616,16 +347,16 @@ static void insert_child(struct mvcc_index *index, struct node *left, struct low
 /* Puts a record at `slot` of `leaf`, splitting it when it is full. A leaf that grows at the end of the index
  * is left full: keys that arrive in order pack tightly. */
 static void insert_record(struct mvcc_index *index, struct mvcc_index_leaf *leaf, unsigned slot,
-                          struct record *record)
+                          struct key_record *record)
 {
     index->keys++;
     index->revisions++;
     if (leaf->node.count < LEAF_SLOTS) {
         leaf_place(leaf, slot, record);
-        if (record_alive(record)) add_live(index, &leaf->node, 1);
+        if (key_record_alive(record)) add_live(index, &leaf->node, 1);
         return;
     }
-    if (record_alive(record)) add_live(index, &leaf->node, 1);
+    if (key_record_alive(record)) add_live(index, &leaf->node, 1);
     bool append = leaf->next == NULL && slot == LEAF_SLOTS;
     unsigned keep = append ? LEAF_SLOTS : LEAF_SLOTS / 2;
     struct mvcc_index_leaf *right = leaf_new();
@@ -644,7 +375,8 @@ static void insert_record(struct mvcc_index *index, struct mvcc_index_leaf *leaf
         leaf_place(right, slot - keep, record);
     else
         leaf_place(leaf, slot, record);
-    struct low *low = low_between(record_key(leaf->slots[leaf->node.count - 1]), record_key(right->slots[0]));
+    struct low *low =
+        low_between(key_record_key(leaf->slots[leaf->node.count - 1]), key_record_key(right->slots[0]));
     insert_child(index, &leaf->node, low, &right->node, append);
 }
 
@@ -745,7 +477,7 @@ static void remove_record(struct mvcc_index *index, struct mvcc_index_leaf *leaf
 {
     index->keys--;
     bool alive = (leaf->alive >> slot & 1) != 0;
-    record_free(leaf->slots[slot]);
+    key_record_free(leaf->slots[slot]);
     size_t behind = leaf->node.count - slot - 1u;
     memmove(leaf->slots + slot, leaf->slots + slot + 1, behind * sizeof(leaf->slots[0]));
     memmove(leaf->heads.at + slot, leaf->heads.at + slot + 1, behind * sizeof(leaf->heads.at[0]));
@@ -770,7 +502,7 @@ static void node_free(struct node *node)
 {
     for (unsigned i = 0; i < node->count; i++) {
         if (node->is_leaf) {
-            record_free(leaf_of(node)->slots[i]);
+            key_record_free(leaf_of(node)->slots[i]);
         } else {
             free(inner_of(node)->lows[i]);
             node_free(inner_of(node)->children[i]);
@@ -790,8 +522,8 @@ void mvcc_index_free(struct mvcc_index *index)
 static void append(struct mvcc_index *index, struct mvcc_index_leaf *leaf, unsigned slot,
                    struct mvcc_revision revision, bool tombstone)
 {
-    bool was_alive = record_alive(leaf->slots[slot]);
-    record_append(&leaf->slots[slot], revision, tombstone);
+    bool was_alive = key_record_alive(leaf->slots[slot]);
+    key_record_append(&leaf->slots[slot], revision, tombstone);
     index->revisions++;
     if (was_alive == !tombstone) return;
     leaf->alive ^= UINT64_C(1) << slot;
@@ -810,16 +542,16 @@ void mvcc_index_put(struct mvcc_index *index, struct bytes key, struct mvcc_revi
     struct mvcc_index_leaf *leaf = find_leaf(index, key);
     bool found;
     unsigned slot = leaf_find(leaf, key, &found);
-    struct record *record;
+    struct key_record *record;
     if (found) {
         append(index, leaf, slot, revision, false);
         record = leaf->slots[slot];
     } else {
-        struct moment moment = {revision.main, pack_sub(revision, false), 0};
-        record = record_new_single(key, moment, revision.main, 1);
+        struct key_moment moment = {revision.main, key_moment_pack(revision, false), 0};
+        record = key_record_new(key, moment, revision.main, 1);
         insert_record(index, leaf, slot, record);
     }
-    bool alive = record_find(record, revision.main, entry);
+    bool alive = key_record_find(record, revision.main, entry);
     assert(alive);
 }
 
@@ -828,7 +560,7 @@ bool mvcc_index_tombstone(struct mvcc_index *index, struct bytes key, struct mvc
     struct mvcc_index_leaf *leaf = find_leaf(index, key);
     bool found;
     unsigned slot = leaf_find(leaf, key, &found);
-    if (!found || !record_alive(leaf->slots[slot])) return false;
+    if (!found || !key_record_alive(leaf->slots[slot])) return false;
     note_newest(index, revision);
     append(index, leaf, slot, revision, true);
     return true;
@@ -844,8 +576,8 @@ void mvcc_index_restore(struct mvcc_index *index, struct bytes key, struct mvcc_
     if (found) {
         append(index, leaf, slot, revision, tombstone);
     } else {
-        struct moment moment = {revision.main, pack_sub(revision, tombstone), 0};
-        insert_record(index, leaf, slot, record_new_single(key, moment, created, version));
+        struct key_moment moment = {revision.main, key_moment_pack(revision, tombstone), 0};
+        insert_record(index, leaf, slot, key_record_new(key, moment, created, version));
     }
 }
 
@@ -856,49 +588,49 @@ bool mvcc_index_compact(struct mvcc_index *index, struct bytes key, int64_t at, 
     bool found, kept = false;
     unsigned slot = leaf_find(leaf, key, &found);
     if (!found) return false;
-    struct past past;
-    past_of(leaf->slots[slot], &past);
-    uint32_t drop, end = past_kept(&past, at, &drop);
-    for (uint32_t i = drop; i < end; i++) kept = kept || moment_is(&past.moments[i], revision);
+    struct key_past past;
+    key_record_past(leaf->slots[slot], &past);
+    uint32_t drop, end = key_past_kept(&past, at, &drop);
+    for (uint32_t i = drop; i < end; i++) kept = kept || key_moment_is(&past.moments[i], revision);
     if (drop == 0) return kept;
     index->revisions -= drop;
     if (drop == past.count)
         remove_record(index, leaf, slot);
     else
-        record_trim(&leaf->slots[slot], drop);
+        key_record_trim(&leaf->slots[slot], drop);
     return kept;
 }
 
 bool mvcc_index_has(const struct mvcc_index *index, struct bytes key, struct mvcc_revision revision)
 {
-    const struct record *record = find_record(index, key);
+    const struct key_record *record = find_record(index, key);
     if (record == NULL) return false;
-    struct past past;
-    past_of(record, &past);
-    for (uint32_t i = past_until(&past, revision.main); i > 0 && past.moments[i - 1].main == revision.main;
-         i--)
-        if (moment_is(&past.moments[i - 1], revision)) return true;
+    struct key_past past;
+    key_record_past(record, &past);
+    for (uint32_t i = key_past_until(&past, revision.main);
+         i > 0 && past.moments[i - 1].main == revision.main; i--)
+        if (key_moment_is(&past.moments[i - 1], revision)) return true;
     return false;
 }
 
 bool mvcc_index_keeps(const struct mvcc_index *index, struct bytes key, struct mvcc_revision revision,
                       int64_t at, bool keep_tombstone)
 {
-    const struct record *record = find_record(index, key);
+    const struct key_record *record = find_record(index, key);
     if (record == NULL) return false;
-    struct past past;
-    past_of(record, &past);
-    uint32_t i, end = past_kept(&past, at, &i);
+    struct key_past past;
+    key_record_past(record, &past);
+    uint32_t i, end = key_past_kept(&past, at, &i);
     for (; i < end; i++)
-        if (moment_is(&past.moments[i], revision))
-            return keep_tombstone || !moment_tombstone(&past.moments[i]);
+        if (key_moment_is(&past.moments[i], revision))
+            return keep_tombstone || !key_moment_tombstone(&past.moments[i]);
     return false;
 }
 
 bool mvcc_index_find(const struct mvcc_index *index, struct bytes key, int64_t at, struct mvcc_entry *entry)
 {
-    const struct record *record = find_record(index, key);
-    return record != NULL && record_find(record, at, entry);
+    const struct key_record *record = find_record(index, key);
+    return record != NULL && key_record_find(record, at, entry);
 }
 
 /* Live keys below `key` in the newest state. */
@@ -942,7 +674,7 @@ struct mvcc_index_cursor mvcc_index_seek(const struct mvcc_index *index, struct 
     return (struct mvcc_index_cursor){leaf, found && after ? slot + 1 : slot};
 }
 
-static const struct record *cursor_next(struct mvcc_index_cursor *cursor)
+static const struct key_record *cursor_next(struct mvcc_index_cursor *cursor)
 {
     while (cursor->leaf != NULL && cursor->slot >= cursor->leaf->node.count) {
         if (cursor->leaf->next == NULL) return NULL;
@@ -954,20 +686,20 @@ static const struct record *cursor_next(struct mvcc_index_cursor *cursor)
 
 int mvcc_index_next(struct mvcc_index_cursor *cursor, int64_t at, struct mvcc_entry *entry)
 {
-    const struct record *record = cursor_next(cursor);
+    const struct key_record *record = cursor_next(cursor);
     if (record == NULL) return -1;
-    return record_find(record, at, entry) ? 1 : 0;
+    return key_record_find(record, at, entry) ? 1 : 0;
 }
 
 int mvcc_index_next_kept(struct mvcc_index_cursor *cursor, int64_t at, bool keep_tombstone)
 {
-    const struct record *record = cursor_next(cursor);
+    const struct key_record *record = cursor_next(cursor);
     if (record == NULL) return -1;
-    struct past past;
-    past_of(record, &past);
-    uint32_t first, end = past_kept(&past, at, &first);
+    struct key_past past;
+    key_record_past(record, &past);
+    uint32_t first, end = key_past_kept(&past, at, &first);
     if (first == end) return 0;
-    return keep_tombstone || !moment_tombstone(&past.moments[end - 1]) ? 1 : 0;
+    return keep_tombstone || !key_moment_tombstone(&past.moments[end - 1]) ? 1 : 0;
 }
 
 void mvcc_index_cursor_tombstone(struct mvcc_index *index, struct mvcc_index_cursor *cursor,
@@ -1002,25 +734,6 @@ struct totals {
     struct mvcc_index_leaf *last;
 };
 
-static void verify_record(const struct record *record, struct totals *totals)
-{
-    struct past past;
-    past_of(record, &past);
-    assert(past.count >= 1);
-    if (record_kind(record) == RECORD_HISTORY) {
-        assert(past.count >= 2 && record_history(record)->capacity >= past.count);
-        assert(past.moments[past.count - 1].main == record->main &&
-               past.moments[past.count - 1].sub == record->sub);
-    }
-    assert(past.moments[0].start == 0);
-    for (uint32_t i = 1; i < past.count; i++) {
-        const struct moment *moment = &past.moments[i];
-        assert(mvcc_revision_compare(moment_revision(moment - 1), moment_revision(moment)) < 0);
-        assert(moment->start == (moment_tombstone(moment - 1) ? i : moment[-1].start));
-    }
-    totals->revisions += past.count;
-}
-
 static void verify_head(struct bytes key, struct bytes first, uint32_t prefix, uint32_t head)
 {
     assert(key.size >= prefix && compare_prefix(key, first, prefix) == 0);
@@ -1052,13 +765,13 @@ static void verify_node(const struct mvcc_index *index, struct node *node, const
     totals->last = leaf;
     assert((leaf->alive & ~bits_below(node->count)) == 0);
     for (unsigned i = 0; i < node->count; i++) {
-        struct bytes key = record_key(leaf->slots[i]);
-        assert(i == 0 || bytes_compare(record_key(leaf->slots[i - 1]), key) < 0);
+        struct bytes key = key_record_key(leaf->slots[i]);
+        assert(i == 0 || bytes_compare(key_record_key(leaf->slots[i - 1]), key) < 0);
         assert(low == NULL || bytes_compare(low_bytes(low), key) <= 0);
         assert(high == NULL || bytes_compare(key, low_bytes(high)) < 0);
-        assert((leaf->alive >> i & 1) == (record_alive(leaf->slots[i]) ? 1u : 0u));
-        verify_head(key, record_key(leaf->slots[0]), node->prefix, leaf->heads.at[i]);
-        verify_record(leaf->slots[i], totals);
+        assert((leaf->alive >> i & 1) == (key_record_alive(leaf->slots[i]) ? 1u : 0u));
+        verify_head(key, key_record_key(leaf->slots[0]), node->prefix, leaf->heads.at[i]);
+        totals->revisions += key_record_verify(leaf->slots[i]);
     }
     totals->keys += node->count;
     totals->live += node_live(node);
