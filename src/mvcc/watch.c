@@ -512,7 +512,6 @@ struct error *watch_hub_notify(struct watch_hub *hub, const struct mvcc_change *
     while ((watcher = TAILQ_FIRST(&notification.batches)) != NULL) {
         TAILQ_REMOVE(&notification.batches, watcher, batch_link);
         watch_batch_send(watcher, revision);
-        if (watcher->state == WATCHER_SYNCED) watcher->min_revision = revision + 1;
     }
     return notification.error;
 }

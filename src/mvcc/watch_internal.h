@@ -28,8 +28,10 @@ struct watcher {
     struct watch_stream *stream;
     struct watch_group *group; /* NULL once compacted */
     int64_t id;
-    int64_t start;        /* as asked for: no progress before it */
-    int64_t min_revision; /* the first one it still wants */
+    int64_t start; /* as asked for: no progress before it */
+    /* The first one it still wants. Not kept up to date while synced, when that is the hub's next revision,
+     * or a start in the future. */
+    int64_t min_revision;
     enum watcher_state state;
     bool progress_notify;
     bool prev_kv;

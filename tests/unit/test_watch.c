@@ -694,6 +694,20 @@ static void prev_kv_is_what_was_there_unless_compacted(void **state)
     expect(client, "#0 rev=5 PUT a=3@5");
     expect(client, "#1 created rev=5");
     expect(client, "#1 rev=5 PUT a=2@3 DEL a@4 was a=2@3 PUT a=3@5");
+
+    /* Compacted from the moment it was asked for, not when the rows are gone. */
+    put_one(&world, "a", "4"); /* 6 */
+    put_one(&world, "a", "5"); /* 7 */
+    assert_int_equal(mvcc_compact_start(world.store, 6), MVCC_OK);
+    create.start_revision = 6;
+    watch_cancel(client->stream, 0);
+    watch_cancel(client->stream, 1);
+    run(&world);
+    client->next = client->count;
+    watch_create(client->stream, &create, NULL);
+    run(&world);
+    expect(client, "#2 created rev=7");
+    expect(client, "#2 rev=7 PUT a=4@6 PUT a=5@7 was a=4@6");
     client_free(client);
     world_deinit(&world);
 }
