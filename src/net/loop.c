@@ -293,6 +293,7 @@ static void on_wait_over(struct loop *loop, struct loop_timer *timer)
 void loop_run_once(struct loop *loop, int64_t timeout)
 {
     struct loop_timer limit = {.run = on_wait_over};
+    if (loop->deferred != NULL) timeout = 0; /* that is something to handle */
     if (timeout > 0) loop_timer_set(loop, &limit, clock_monotonic() + timeout);
     loop_turns(loop, timeout == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
     loop_timer_clear(loop, &limit);
