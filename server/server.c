@@ -12,7 +12,6 @@
 #include "server/metrics.h"
 #include "server/rpc.h"
 #include "server/service.h"
-#include "storage/snap.h"
 
 #include <assert.h>
 #include <openssl/sha.h>
@@ -245,10 +244,12 @@ static void connect_metrics(struct server *server)
     server->metrics.member_id = server->member.id;
     server->metrics.quota_bytes = quota_of(server->options);
     server->metrics.started_at = clock_wall();
-    server->endpoints = (struct http_endpoints){.engine = server->engine,
-                                                .metrics = &server->metrics,
-                                                .version = ETCD_VERSION,
-                                                .logger = server->logger};
+    server->endpoints = (struct http_endpoints){
+        .engine = server->engine,
+        .metrics = &server->metrics,
+        .version = ETCD_VERSION,
+        .logger = server->logger,
+    };
 }
 
 /* ---- events from the engine ---- */
@@ -312,12 +313,8 @@ static void on_signal(uv_signal_t *handle, int number)
 static void purge_run(uv_work_t *work)
 {
     struct server *server = work->data;
-    struct snap_options snap = {.fs = server->member.wal_options.fs};
-    size_t removed = 0;
-    struct error *error = wal_purge(&server->member.wal_options, server->member.directory.wal,
-                                    server->options->max_wals, &removed);
-    if (error == NULL)
-        error = snap_purge(&snap, server->member.directory.snap, server->options->max_snapshots, &removed);
+    struct error *error =
+        member_purge(&server->member, server->options->max_wals, server->options->max_snapshots);
     if (error != NULL)
         log_warn(server->logger, "failed to remove old files", LOG_STRING("error", error->text));
     error_free(error);

@@ -222,6 +222,14 @@ struct error *member_open(const struct member_options *options, struct member *m
     return error;
 }
 
+struct error *member_purge(const struct member *member, uint64_t max_wals, uint64_t max_snapshots)
+{
+    struct snap_options snap = {.fs = member->wal_options.fs, .logger = member->wal_options.logger};
+    size_t removed = 0;
+    TRY(wal_purge(&member->wal_options, member->directory.wal, max_wals, &removed));
+    return snap_purge(&snap, member->directory.snap, max_snapshots, &removed);
+}
+
 struct error *member_close(struct member *member)
 {
     struct error *error = wal_close(member->wal);

@@ -50,6 +50,10 @@ struct member {
 /* On an error everything is closed again. */
 struct error *member_open(const struct member_options *options, struct member *member)
     __attribute__((warn_unused_result));
+/* Removes the oldest log segments and snapshot files that nobody needs until so many are left (0: keeps all).
+ * Any thread, one at a time, while the member is open. */
+struct error *member_purge(const struct member *member, uint64_t max_wals, uint64_t max_snapshots)
+    __attribute__((warn_unused_result));
 /* Closes what is left: the backend, and log and recovery if nobody took them. */
 struct error *member_close(struct member *member) __attribute__((warn_unused_result));
 

@@ -282,6 +282,12 @@ void sim_member_submit(struct sim_member *member, struct node_request *request)
     member->ready.more = true;
 }
 
+struct error *sim_member_purge(struct sim_member *member)
+{
+    enum { MAX_WALS = 2, MAX_SNAPSHOTS = 2 };
+    return member_purge(&member->member, MAX_WALS, MAX_SNAPSHOTS);
+}
+
 /* ---- the end ---- */
 
 void sim_member_crash(struct sim_member *member, enum fs_sim_crash_mode mode)

@@ -53,6 +53,9 @@ struct error *sim_member_run(struct sim_member *member, int64_t now) __attribute
 /* A request for the next run. */
 void sim_member_submit(struct sim_member *member, struct node_request *request);
 
+/* Removes old files as the server does every 30 seconds. */
+struct error *sim_member_purge(struct sim_member *member) __attribute__((warn_unused_result));
+
 /* Down without notice; the disk then loses what the mode says (sim_member_kill: nothing that was written). */
 void sim_member_crash(struct sim_member *member, enum fs_sim_crash_mode mode);
 void sim_member_kill(struct sim_member *member);

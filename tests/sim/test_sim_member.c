@@ -242,6 +242,7 @@ static void work_until_power_fails(struct world *world)
         int64_t next = sim_member_next(world->member);
         if (next > world->now) world->now = next;
         struct error *error = sim_member_run(world->member, world->now);
+        if (error == NULL && rng_chance(&world->rng, 1, 50)) error_free(sim_member_purge(world->member));
         if (error == NULL) continue;
         error_free(error);
         if (!cut) fail(world, "the member failed without a fault");
