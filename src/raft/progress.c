@@ -70,22 +70,17 @@ bool raft_progress_is_paused(const struct raft_progress *progress)
 
 void raft_progress_sent_entries(struct raft_progress *progress, size_t count, uint64_t bytes)
 {
-    switch (progress->state) {
-    case RAFT_REPLICATE:
-        if (count > 0) {
-            progress->next += count;
-            raft_inflights_add(&progress->inflights, progress->next - 1, bytes);
-        }
-        progress->app_flow_paused = raft_inflights_full(&progress->inflights);
-        return;
-    case RAFT_PROBE:
+    assert(progress->state != RAFT_SNAPSHOT); /* it is paused */
+    if (progress->state == RAFT_PROBE) {
         /* An empty probe leaves the door open: the entries it prepares may follow at once. */
         if (count > 0) progress->app_flow_paused = true;
         return;
-    case RAFT_SNAPSHOT:
-        break;
     }
-    assert(!"RAFT_APP sent to a member that waits for a snapshot");
+    if (count > 0) {
+        progress->next += count;
+        raft_inflights_add(&progress->inflights, progress->next - 1, bytes);
+    }
+    progress->app_flow_paused = raft_inflights_full(&progress->inflights);
 }
 
 bool raft_progress_can_bump_commit(const struct raft_progress *progress, uint64_t commit)

@@ -15,8 +15,7 @@ const char *raft_result_text(enum raft_result result)
         [RAFT_STEP_LOCAL_MESSAGE] = "raft: cannot step raft local message",
         [RAFT_STEP_PEER_NOT_FOUND] = "raft: cannot step as peer not found",
         [RAFT_INVALID_MESSAGE] = "raft: cannot step malformed message",
-        [RAFT_LOG_LOST] = "raft: the leader relies on log entries that are not here; was the log corrupted, "
-                          "truncated, or lost?",
+        [RAFT_LOG_LOST] = "raft: the log was corrupted, truncated, or lost",
         [RAFT_COMPACTED] = "requested index is unavailable due to compaction",
         [RAFT_UNAVAILABLE] = "requested entry at index is unavailable",
         [RAFT_SNAPSHOT_OUT_OF_DATE] = "requested index is older than the existing snapshot",

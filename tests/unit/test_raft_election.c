@@ -65,6 +65,20 @@ static void one_vote_a_term(void **state)
     member_deinit(&m);
 }
 
+static void who_grants_a_vote_waits_an_election_timeout(void **state)
+{
+    (void)state;
+    struct member m;
+    member_init(&m, &(struct member_setup){.voters = NUMBERS(1, 2, 3), .log_terms = NUMBERS(1)});
+    raft_become_follower(m.raft, 2, RAFT_NONE);
+    m.raft->election_elapsed = 7;
+    member_receive(&m, vote_request(RAFT_VOTE, 2, 2, 0, 0)); /* refused: nothing changes */
+    assert_int_equal(m.raft->election_elapsed, 7);
+    member_receive(&m, vote_request(RAFT_VOTE, 3, 2, 1, 1));
+    assert_int_equal(m.raft->election_elapsed, 0);
+    member_deinit(&m);
+}
+
 static void a_learner_votes_but_never_campaigns(void **state)
 {
     (void)state;
@@ -345,7 +359,8 @@ static void a_transfer_ends_after_an_election_timeout(void **state)
     cluster_init(&c, 3, &(struct raft_config){0});
     cluster_campaign(&c, 1);
     cluster_isolate(&c, 3, true);
-    raft_transfer_leader(cluster_member(&c, 1)->raft, 3);
+    cluster_tick(&c, 1, 5);
+    raft_transfer_leader(cluster_member(&c, 1)->raft, 3); /* the timeout begins here */
     cluster_tick(&c, 1, 9);
     assert_int_equal(cluster_member(&c, 1)->raft->lead_transferee, 3);
     cluster_tick(&c, 1, 1);
@@ -427,6 +442,7 @@ int main(void)
         cmocka_unit_test(the_own_vote_counts_only_when_it_is_durable),
         cmocka_unit_test(a_vote_needs_a_log_that_is_up_to_date),
         cmocka_unit_test(one_vote_a_term),
+        cmocka_unit_test(who_grants_a_vote_waits_an_election_timeout),
         cmocka_unit_test(a_learner_votes_but_never_campaigns),
         cmocka_unit_test(nobody_campaigns_with_a_committed_conf_change_to_apply),
         cmocka_unit_test(nobody_campaigns_with_a_snapshot_that_is_not_stored),

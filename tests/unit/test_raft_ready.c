@@ -405,6 +405,25 @@ static void an_implicit_joint_configuration_is_left_by_the_leader(void **state)
     cluster_deinit(&c);
 }
 
+static void a_joint_configuration_is_not_left_before_the_entries_of_former_terms_are_applied(void **state)
+{
+    (void)state;
+    struct member m;
+    member_init(&m, &(struct member_setup){.voters = NUMBERS(1)});
+    assert_null(apply_many(&m, RAFT_TRANSITION_JOINT_IMPLICIT, 2, 3));
+    member_make_leader(&m);
+    m.raft->pending_conf_index = 2; /* something behind entry 1 may be a conf change */
+    member_receive(&m, ack(2, 1, 1));
+    assert_int_equal(m.raft->log.applied, 1);
+    assert_int_equal(raft_log_last_index(&m.raft->log), 1);
+    assert_int_equal(member_propose(&m, "x"), RAFT_OK);
+    member_flush(&m);
+    member_receive(&m, ack(2, 1, 2));
+    assert_int_equal(m.raft->log.applied, 2);
+    assert_int_equal(raft_log_last_index(&m.raft->log), 3); /* now it is */
+    member_deinit(&m);
+}
+
 static void an_explicit_joint_configuration_stays(void **state)
 {
     (void)state;
@@ -532,6 +551,26 @@ static void reads_wait_for_the_first_commit_of_the_term(void **state)
     member_deinit(&m);
 }
 
+static void reads_of_a_former_reign_are_forgotten(void **state)
+{
+    (void)state;
+    struct member m;
+    member_init(&m, &(struct member_setup){.voters = NUMBERS(1, 2, 3)});
+    member_make_leader(&m);
+    member_receive(&m, ack(2, 1, 1));
+    read_index(&m, "old");
+    assert_int_equal(raft_status(m.raft).pending_reads, 1);
+    raft_become_follower(m.raft, 2, 2);
+    assert_int_equal(raft_status(m.raft).pending_reads, 0);
+    member_make_leader(&m);
+    member_receive(&m, ack(2, 3, 2));
+    read_index(&m, "new");
+    member_receive(&m, position_echo(2, 3, 1)); /* positions begin anew */
+    assert_int_equal(m.reads.count, 1);
+    assert_true(bytes_equal(blob_bytes(m.reads.items[0].context), BYTES_LITERAL("new")));
+    member_deinit(&m);
+}
+
 static void a_followers_read_is_answered_to_it(void **state)
 {
     (void)state;
@@ -594,12 +633,14 @@ int main(void)
         cmocka_unit_test(a_conf_change_within_a_batch_is_pending_at_its_own_index),
         cmocka_unit_test(a_new_leader_waits_for_all_entries_before_a_conf_change),
         cmocka_unit_test(an_implicit_joint_configuration_is_left_by_the_leader),
+        cmocka_unit_test(a_joint_configuration_is_not_left_before_the_entries_of_former_terms_are_applied),
         cmocka_unit_test(an_explicit_joint_configuration_stays),
         cmocka_unit_test(a_change_that_cannot_be_applied_leaves_everything_as_it_was),
         cmocka_unit_test(the_number_of_members_is_limited),
         cmocka_unit_test(a_late_echo_confirms_no_later_read_with_the_same_context),
         cmocka_unit_test(one_echo_confirms_all_reads_before_it),
         cmocka_unit_test(reads_wait_for_the_first_commit_of_the_term),
+        cmocka_unit_test(reads_of_a_former_reign_are_forgotten),
         cmocka_unit_test(a_followers_read_is_answered_to_it),
         cmocka_unit_test(an_isolated_leader_confirms_no_read),
         cmocka_unit_test(a_read_that_returns_to_a_former_leader_is_forwarded),

@@ -188,6 +188,8 @@ static void heartbeats_tell_no_commit_beyond_what_the_peer_has(void **state)
     member_flush(&m);
     assert_int_equal(member_sent(&m, RAFT_HEARTBEAT, 2)->commit, 2);
     assert_int_equal(member_sent(&m, RAFT_HEARTBEAT, 3)->commit, 1);
+    /* That is what it knows now, whatever was sent before and may be lost. */
+    assert_int_equal(member_progress(&m, 3)->sent_commit, 1);
     member_deinit(&m);
 }
 
@@ -203,6 +205,7 @@ static void a_late_rejection_never_moves_next_to_match(void **state)
     member_receive(&m, rejection(2, 1, 1, 0, 0)); /* of a message sent long before */
     assert_int_equal(progress->match, 2);
     assert_int_equal(progress->next, 3);
+    assert_int_equal(progress->state, RAFT_REPLICATE);
     raft_report_unreachable(m.raft, 2); /* probing at 3 */
     member_receive(&m, rejection(2, 1, 2, 0, 0));
     assert_int_equal(progress->next, 3);
