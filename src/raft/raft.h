@@ -26,6 +26,9 @@
  * order, and its `responses` are delivered (to peers, or to this member by raft_step) when it is durable or
  * applied. raft_advance is not called then.
  *
+ * A snapshot that is being stored may overtake entries that wait to be applied: those at or below it are to
+ * be skipped.
+ *
  * Ownership. Entry data, contexts and snapshot data are blobs with a reference count, so entries, messages
  * and readies are copied without copying bytes. A struct that comes out of this module (`struct raft_ready`,
  * what raft_message_copy fills) owns what it points to, may move to another thread, and is released by its
@@ -391,7 +394,8 @@ struct error *raft_apply_conf_change(struct raft *raft, const struct raft_conf_c
 
 /* A message that arrived from another member. Everything in it is checked. */
 enum raft_result raft_step_from_peer(struct raft *raft, const struct raft_message *message);
-/* A message from the caller's own storage threads, or one this member addressed to itself. */
+/* A message from the caller's own storage threads, or one this member addressed to itself (which is refused
+ * with RAFT_STEP_PEER_NOT_FOUND, without harm, when it was removed meanwhile). */
 enum raft_result raft_step(struct raft *raft, const struct raft_message *message);
 
 void raft_report_unreachable(struct raft *raft, uint64_t id);
