@@ -25,6 +25,7 @@
 #include "mvcc/index.h"
 
 struct backend;
+struct buf;
 struct mvcc_store;
 
 enum mvcc_status {
@@ -80,7 +81,6 @@ struct error *mvcc_get(struct mvcc_store *store, struct bytes key, int64_t at, b
 
 /* The span that an API request's (key, range_end) means: see api/keys.h. A single key is the span up to its
  * successor; *scratch holds that (free it with buf_deinit). */
-struct buf;
 struct mvcc_span mvcc_span_of(struct bytes key, struct bytes range_end, struct buf *scratch);
 
 /* Changes as the rows tell them, for watchers that catch up: every row from `from` on with main <= `last`, in
