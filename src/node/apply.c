@@ -86,7 +86,6 @@ struct application {
     const void *message;         /* decoded */
     struct buf *response;        /* NULL when nobody waits */
     enum api_error status;
-    bool already_applied; /* the backend holds it: only the membership view follows */
 };
 
 typedef struct error *apply_function(struct node *node, struct application *application);
@@ -201,7 +200,7 @@ static struct error *apply_cluster_version(struct node *node, struct application
     if (!version_parse(bytes_from_string(request->ver), &version))
         return error_new(ERROR_CORRUPT, "entry %llu sets the cluster version to \"%s\", which is no version",
                          (unsigned long long)application->entry->index, request->ver);
-    return node_set_cluster_version(node, version, application->already_applied);
+    return node_set_cluster_version(node, version);
 }
 
 static struct error *apply_member_attributes(struct node *node, struct application *application)
@@ -212,7 +211,7 @@ static struct error *apply_member_attributes(struct node *node, struct applicati
         return error_new(ERROR_CORRUPT, "entry %llu sets member attributes but has none",
                          (unsigned long long)application->entry->index);
     const struct cluster_urls urls = {.items = attributes->client_urls, .count = attributes->n_client_urls};
-    node_set_attributes(node, request->member_id, attributes->name, &urls, application->already_applied);
+    node_set_attributes(node, request->member_id, attributes->name, &urls);
     return NULL;
 }
 
@@ -223,7 +222,7 @@ static struct error *apply_downgrade(struct node *node, struct application *appl
     if (request->enabled && !version_parse(bytes_from_string(request->ver), &downgrade.target))
         return error_new(ERROR_CORRUPT, "entry %llu enables a downgrade to \"%s\", which is no version",
                          (unsigned long long)application->entry->index, request->ver);
-    cluster_set_downgrade(node->cluster, application->already_applied ? NULL : node->backend, downgrade);
+    cluster_set_downgrade(node->cluster, node->backend, downgrade);
     return NULL;
 }
 
@@ -232,8 +231,7 @@ struct entry_kind {
     uint32_t field;
     const ProtobufCMessageDescriptor *descriptor;
     apply_function *apply;
-    bool membership;      /* also applied to the membership view when the backend holds it already */
-    bool blocked_corrupt; /* refused while a CORRUPT alarm is active */
+    bool blocked_corrupt;                  /* refused while a CORRUPT alarm is active */
     uint64_t (*cost)(const void *message); /* what it needs of the quota */
 };
 
@@ -266,11 +264,9 @@ static const struct entry_kind kinds[] = {
     KIND(LEASE_REVOKE, etcdserverpb__lease_revoke_request, apply_lease_revoke, .blocked_corrupt = true),
     KIND(ALARM, etcdserverpb__alarm_request, apply_alarm),
     KIND(LEASE_CHECKPOINT, etcdserverpb__lease_checkpoint_request, apply_lease_checkpoint),
-    KIND(CLUSTER_VERSION_SET, membershippb__cluster_version_set_request, apply_cluster_version,
-         .membership = true),
-    KIND(MEMBER_ATTRIBUTES_SET, membershippb__cluster_member_attr_set_request, apply_member_attributes,
-         .membership = true),
-    KIND(DOWNGRADE_INFO_SET, membershippb__downgrade_info_set_request, apply_downgrade, .membership = true),
+    KIND(CLUSTER_VERSION_SET, membershippb__cluster_version_set_request, apply_cluster_version),
+    KIND(MEMBER_ATTRIBUTES_SET, membershippb__cluster_member_attr_set_request, apply_member_attributes),
+    KIND(DOWNGRADE_INFO_SET, membershippb__downgrade_info_set_request, apply_downgrade),
 };
 
 static const struct entry_kind *kind_of(uint32_t field)
@@ -340,12 +336,12 @@ static struct error *decode(struct node *node, const struct entry_kind *kind, st
     return NULL;
 }
 
-static struct error *apply_request(struct node *node, const struct raft_entry *entry, bool already_applied)
+static struct error *apply_request(struct node *node, const struct raft_entry *entry)
 {
-    struct application application = {.entry = entry, .already_applied = already_applied};
+    struct application application = {.entry = entry};
     struct bytes data = blob_bytes(entry->data);
     if (!view_entry(data, &application.view) || application.view.field == 0)
-        return node_apply_v2_request(node, entry, already_applied);
+        return node_apply_v2_request(node, entry);
     if (is_read(application.view.field)) return NULL;
     const struct entry_kind *kind = kind_of(application.view.field);
     if (kind == NULL)
@@ -353,12 +349,10 @@ static struct error *apply_request(struct node *node, const struct raft_entry *e
             ERROR_INVALID,
             "entry %llu is of a kind (field %u) that this server cannot apply; it must not serve without it",
             (unsigned long long)entry->index, application.view.field);
-    if (already_applied && !kind->membership) return NULL;
     application.waiter = node_take_waiter(node, application.view.id);
     application.response = application.waiter == NULL ? NULL : &node->scratch;
     arena_reset(node->arena);
     TRY(decode(node, kind, &application));
-    if (already_applied) return kind->apply(node, &application);
     TRY(run_kind(node, kind, &application));
     if (application.status == API_ERROR_NO_SPACE) node_alarm_raise(node, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
     answer(node, &application);
@@ -373,17 +367,26 @@ static void first_of_term(struct node *node)
     if (node->soft.role == RAFT_LEADER) lessor_promote(node->lessor, election, node->now);
 }
 
+/* What the backend holds already has had its effects, on membership and raft's configuration too (recover.c).
+ */
+static struct error *apply_effects(struct node *node, const struct raft_entry *entry)
+{
+    bool is_empty = entry->data == NULL || entry->data->size == 0;
+    if (entry->index > backend_consistent_index(node->backend)) {
+        if (entry->type != RAFT_ENTRY_NORMAL)
+            TRY(node_apply_conf_change(node, entry));
+        else if (!is_empty)
+            TRY(apply_request(node, entry));
+        backend_set_consistent(node->backend, entry->index, entry->term);
+    }
+    if (entry->type == RAFT_ENTRY_NORMAL && is_empty) first_of_term(node);
+    return NULL;
+}
+
 static struct error *apply_entry(struct node *node, const struct raft_entry *entry)
 {
     assert(entry->index == node->applied + 1);
-    bool already_applied = entry->index <= backend_consistent_index(node->backend);
-    if (entry->type != RAFT_ENTRY_NORMAL)
-        TRY(node_apply_conf_change(node, entry, already_applied));
-    else if (entry->data == NULL || entry->data->size == 0)
-        first_of_term(node);
-    else
-        TRY(apply_request(node, entry, already_applied));
-    if (!already_applied) backend_set_consistent(node->backend, entry->index, entry->term);
+    TRY(apply_effects(node, entry));
     node->applied = entry->index;
     node->applied_term = entry->term;
     return NULL;

@@ -10,20 +10,15 @@
 
 #include <stdio.h>
 
-static struct backend *rows(struct node *node, bool already_applied)
-{
-    return already_applied ? NULL : node->backend;
-}
-
 /* ---- configuration changes ---- */
 
-static struct error *tell_raft(struct node *node, const struct raft_conf_change *change, bool already_applied)
+static struct error *tell_raft(struct node *node, const struct raft_conf_change *change)
 {
     struct raft_conf_change_v2 v2 = {0};
     struct raft_conf_state state = {0};
     raft_conf_change_v2_from_v1(&v2, change);
     struct error *error = raft_apply_conf_change(node->raft, &v2, &state);
-    if (error == NULL && !already_applied) cluster_conf_state_store(node->backend, &state);
+    if (error == NULL) cluster_conf_state_store(node->backend, &state);
     raft_conf_change_v2_deinit(&v2);
     raft_conf_state_deinit(&state);
     return error;
@@ -39,7 +34,19 @@ static void answer(struct node *node, uint64_t id, enum api_error status)
         node_reply(node, request, status);
 }
 
-struct error *node_apply_conf_change(struct node *node, const struct raft_entry *entry, bool already_applied)
+/* A change that cannot be understood is refused like one that breaks a rule: by every member alike. */
+static enum api_error check_change(struct node *node, const struct raft_conf_change *conf_change,
+                                   struct cluster_change *change)
+{
+    struct error *error = cluster_change_parse(conf_change, change);
+    if (error == NULL) return cluster_check_change(node->cluster, change);
+    log_warn(node->logger, "refused a configuration change that cannot be understood",
+             LOG_STRING("error", error->text));
+    error_free(error);
+    return API_ERROR_MEMBER_BAD_URLS;
+}
+
+struct error *node_apply_conf_change(struct node *node, const struct raft_entry *entry)
 {
     if (entry->type != RAFT_ENTRY_CONF_CHANGE)
         return error_new(ERROR_INVALID, "entry %llu is a joint configuration change, which etcd never writes",
@@ -47,35 +54,32 @@ struct error *node_apply_conf_change(struct node *node, const struct raft_entry 
     struct raft_conf_change conf_change;
     struct cluster_change change = {0};
     memset(&conf_change, 0, sizeof(conf_change));
-    TRY(raft_decode_conf_change(&conf_change, blob_bytes(entry->data)));
-    uint64_t id = conf_change.id;
-    struct error *error = cluster_change_parse(&conf_change, &change);
+    struct error *error = raft_decode_conf_change(&conf_change, blob_bytes(entry->data));
     if (error != NULL) return error_wrap(error, "entry %llu", (unsigned long long)entry->index);
-    enum api_error status = already_applied ? API_OK : cluster_check_change(node->cluster, &change);
+    enum api_error status = check_change(node, &conf_change, &change);
     if (status == API_OK)
-        cluster_apply_change(node->cluster, rows(node, already_applied), &change);
+        cluster_apply_change(node->cluster, node->backend, &change);
     else
         conf_change.node_id = RAFT_NONE; /* refused: raft only takes note that the change is over */
-    error = tell_raft(node, &conf_change, already_applied);
+    error = tell_raft(node, &conf_change);
     if (status == API_OK && change.kind == CLUSTER_REMOVE && change.member.id == node->config.member_id)
         node->removed = true;
     cluster_change_deinit(&change);
-    if (error == NULL && !already_applied) answer(node, id, status);
+    if (error == NULL) answer(node, conf_change.id, status);
     return error;
 }
 
 /* ---- attributes and versions ---- */
 
 void node_set_attributes(struct node *node, uint64_t id, const char *name,
-                         const struct cluster_urls *client_urls, bool already_applied)
+                         const struct cluster_urls *client_urls)
 {
-    enum api_error status =
-        cluster_set_attributes(node->cluster, rows(node, already_applied), id, name, client_urls);
+    enum api_error status = cluster_set_attributes(node->cluster, node->backend, id, name, client_urls);
     if (status != API_OK) {
         log_warn(node->logger, "ignored attributes of an unknown member", LOG_HEX("member-id", id));
         return;
     }
-    if (id != node->config.member_id || already_applied || node->published) return;
+    if (id != node->config.member_id || node->published) return;
     node->published = true;
     log_info(node->logger, "published local member to cluster through raft", LOG_HEX("local-member-id", id),
              LOG_STRING("local-member-attributes", name), LOG_HEX("cluster-id", node->config.cluster_id),
@@ -102,7 +106,7 @@ char *node_storage_version(struct node *node, char text[NODE_VERSION_SIZE])
     return text;
 }
 
-struct error *node_set_cluster_version(struct node *node, struct version version, bool already_applied)
+struct error *node_set_cluster_version(struct node *node, struct version version)
 {
     struct version own;
     if (version_parse(bytes_from_string(node->config.version), &own) &&
@@ -115,8 +119,7 @@ struct error *node_set_cluster_version(struct node *node, struct version version
     struct version before;
     char text[NODE_VERSION_SIZE];
     bool had = cluster_version(node->cluster, &before);
-    cluster_set_version(node->cluster, rows(node, already_applied), version);
-    if (already_applied) return NULL;
+    cluster_set_version(node->cluster, node->backend, version);
     /* The schema follows the cluster: 3.6 is the first that names its version. */
     node_format_version(text, version_of(version.major, version.minor));
     if (version_compare_minor(version, version_of(3, 6)) >= 0)
@@ -130,7 +133,7 @@ struct error *node_set_cluster_version(struct node *node, struct version version
     return NULL;
 }
 
-struct error *node_apply_v2_request(struct node *node, const struct raft_entry *entry, bool already_applied)
+struct error *node_apply_v2_request(struct node *node, const struct raft_entry *entry)
 {
     struct bytes data = blob_bytes(entry->data);
     if (!cluster_is_v2_request(data)) {
@@ -148,10 +151,9 @@ struct error *node_apply_v2_request(struct node *node, const struct raft_entry *
     struct error *error = cluster_v2_request_parse(data, &request);
     if (error != NULL) return error_wrap(error, "entry %llu", (unsigned long long)entry->index);
     if (request.kind == CLUSTER_V2_ATTRIBUTES)
-        node_set_attributes(node, request.member.id, request.member.name, &request.member.client_urls,
-                            already_applied);
+        node_set_attributes(node, request.member.id, request.member.name, &request.member.client_urls);
     else if (request.kind == CLUSTER_V2_VERSION)
-        error = node_set_cluster_version(node, request.version, already_applied);
+        error = node_set_cluster_version(node, request.version);
     cluster_v2_request_deinit(&request);
     return error;
 }

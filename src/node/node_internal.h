@@ -133,9 +133,9 @@ struct node {
     uint64_t read_ids[NODE_READ_INDEX_IDS_MAX]; /* sent in the present round */
     size_t read_id_count;
     int64_t read_retry, read_deadline;
-    uint64_t read_term;             /* in which the round was begun */
-    struct node_request_queue hashes;         /* wait until the backend is committed */
-    struct node_request_queue jobs; /* ranges and hashes in slices, one slice each per run */
+    uint64_t read_term;               /* in which the round was begun */
+    struct node_request_queue hashes; /* wait until the backend is committed */
+    struct node_request_queue jobs;   /* ranges and hashes in slices, one slice each per run */
 
     /* Backend. */
     struct backend_batch *sealed; /* handed out in node_collect, not yet committed: at most one exists */
@@ -203,14 +203,14 @@ void node_snapshot_when_due(struct node *node);
 void node_compact_log(struct node *node);
 
 /* ---- members.c ---- */
-struct error *node_apply_conf_change(struct node *node, const struct raft_entry *entry, bool already_applied)
+struct error *node_apply_conf_change(struct node *node, const struct raft_entry *entry)
     __attribute__((warn_unused_result));
 /* What members of 3.4 and 3.5 log in place of the two below. */
-struct error *node_apply_v2_request(struct node *node, const struct raft_entry *entry, bool already_applied)
+struct error *node_apply_v2_request(struct node *node, const struct raft_entry *entry)
     __attribute__((warn_unused_result));
 void node_set_attributes(struct node *node, uint64_t id, const char *name,
-                         const struct cluster_urls *client_urls, bool already_applied);
-struct error *node_set_cluster_version(struct node *node, struct version version, bool already_applied)
+                         const struct cluster_urls *client_urls);
+struct error *node_set_cluster_version(struct node *node, struct version version)
     __attribute__((warn_unused_result));
 /* Proposes the own name and client addresses until they are applied. */
 void node_publish(struct node *node);

@@ -95,6 +95,10 @@ static struct error *build_raft(struct node *node)
         .seed = rng_next(&node->rng),
         .logger = node->logger,
     };
+    if (backend_consistent_index(node->backend) > 0 && cluster_member_count(node->cluster) > 0) {
+        cluster_conf_state(node->cluster, &node->log->snapshot.conf_state);
+        node->removed = cluster_is_removed(node->cluster, node->config.member_id);
+    }
     TRY(raft_new(&node->raft, &config));
     struct raft_status status = raft_status(node->raft);
     node->term = status.hard_state.term;
