@@ -551,6 +551,23 @@ static void reads_wait_for_the_first_commit_of_the_term(void **state)
     member_deinit(&m);
 }
 
+static void an_only_voter_too_reads_after_its_first_commit(void **state)
+{
+    (void)state;
+    struct member m; /* entry 2 was acknowledged, but the commit index was not saved before the crash */
+    member_init(&m, &(struct member_setup){.voters = NUMBERS(1),
+                                           .log_terms = NUMBERS(1, 1),
+                                           .hard_state = {.term = 1, .commit = 1}});
+    raft_become_candidate(m.raft);
+    raft_become_leader(m.raft);
+    read_index(&m, "early");
+    assert_int_equal(m.raft->read_states.count, 0);
+    member_flush(&m);
+    assert_int_equal(m.reads.count, 1);
+    assert_int_equal(m.reads.items[0].index, 3);
+    member_deinit(&m);
+}
+
 static void reads_of_a_former_reign_are_forgotten(void **state)
 {
     (void)state;
@@ -640,6 +657,7 @@ int main(void)
         cmocka_unit_test(a_late_echo_confirms_no_later_read_with_the_same_context),
         cmocka_unit_test(one_echo_confirms_all_reads_before_it),
         cmocka_unit_test(reads_wait_for_the_first_commit_of_the_term),
+        cmocka_unit_test(an_only_voter_too_reads_after_its_first_commit),
         cmocka_unit_test(reads_of_a_former_reign_are_forgotten),
         cmocka_unit_test(a_followers_read_is_answered_to_it),
         cmocka_unit_test(an_isolated_leader_confirms_no_read),
