@@ -173,7 +173,11 @@ void grpc_server_free(struct grpc_server *server)
 void grpc_server_accept(struct grpc_server *server, struct transport *transport, struct bytes first,
                         const struct http_router *router)
 {
-    assert(!server->closing);
+    if (server->closing) {
+        transport_set_handler(transport, NULL, NULL);
+        transport_close(transport, NULL);
+        return;
+    }
     connection_new(server, transport, first, router);
 }
 

@@ -116,8 +116,8 @@ void grpc_server_accept(struct grpc_server *server, struct transport *transport,
                         const struct http_router *router);
 
 /* Graceful end: connections get GOAWAY (announced, then final) and close when their calls are over; after
- * `drain` nanoseconds what is left is cut (0: cut at once). done is called once when no connection is left.
- * New transports must not come. */
+ * `drain` nanoseconds what is left is cut (0: cut at once). done is called once, from the loop, when no
+ * connection and no reference to a call is left. Transports that still come are closed. */
 void grpc_server_close(struct grpc_server *server, int64_t drain, void (*done)(void *context), void *context);
 
 /* Any thread. */

@@ -563,7 +563,11 @@ static const struct transport_handler http1_transport_handler = {
 void http1_server_accept(struct http1_server *server, struct transport *transport, struct bytes first,
                          const struct http_router *router)
 {
-    assert(!server->closing);
+    if (server->closing) {
+        transport_set_handler(transport, NULL, NULL);
+        transport_close(transport, NULL);
+        return;
+    }
     struct http1_connection *connection = mem_zalloc(1, sizeof(*connection));
     connection->server = server;
     connection->transport = transport;

@@ -37,8 +37,8 @@ struct error *listener_new(struct loop *loop, const struct listener_config *conf
                            struct listener **listener) __attribute__((warn_unused_result));
 /* On the listener's loop. */
 void listener_start(struct listener *listener);
-/* On the listener's loop: closes the socket and frees the listener when connections on their way to a loop
- * have arrived. Connections live on. */
+/* On the listener's loop: closes the socket; the listener is freed when connections on their way have reached
+ * their loops, which must run until then, as must its own. Connections live on. */
 void listener_close(struct listener *listener);
 /* "127.0.0.1:2379" with the port chosen by the system if 0 was given; "[::]:2379" for dual-stack. */
 const char *listener_address(const struct listener *listener);
