@@ -11,11 +11,12 @@
  *     on_open         headers are valid, the interceptor let it pass. Metadata may be read.
  *     on_message      one request message (unary and server-stream: exactly one, further ones are dropped).
  *     on_half_close   the client sends no more (bidi only).
- *     on_writable     after grpc_call_send had reported at least GRPC_SEND_HIGH pending bytes: fewer than
- * GRPC_SEND_LOW wait now. on_cancel       the client cancelled, the connection broke, the deadline passed or
- * the server shuts down hard, before the handler finished the call. Stop working; nothing sent from now on
- * leaves. on_close        the last one, exactly once, for every call that saw on_open or on_message: free
- * what call->context means.
+ *     on_writable     fewer than GRPC_SEND_LOW bytes wait, after grpc_call_send had reported at least
+ *                     GRPC_SEND_HIGH.
+ *     on_cancel       before the handler finished the call, the client cancelled, the connection broke, the
+ *                     deadline passed or the server was cut. Stop working; nothing leaves any more.
+ *     on_close        the last one, exactly once, for every call that passed the interceptor: free what
+ *                     call->context means.
  *
  * Any of them may be NULL. A handler answers with grpc_call_send (0..n messages) and exactly one
  * grpc_call_finish, from within a callback or later. After on_cancel, finish is allowed and does nothing.

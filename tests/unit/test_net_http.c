@@ -670,6 +670,44 @@ static void a_bound_address_says_so_as_go_does(void **state)
     stop(&f);
 }
 
+static void connections_beyond_the_limit_wait_for_one_to_close(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    start(&f);
+    struct loop *loops[] = {f.loop};
+    struct listener_config config = {.address = "127.0.0.1:0",
+                                     .loops = loops,
+                                     .loop_count = 1,
+                                     .connection_limit = 2,
+                                     .on_accept = on_accept,
+                                     .context = &f};
+    assert_null(listener_new(f.loop, &config, &f.listener));
+    listener_start(f.listener);
+    struct http1_client *clients[3];
+    struct answer answers[3] = {0};
+    for (int i = 0; i < 3; i++) {
+        clients[i] =
+            http1_client_new(f.loop, &(struct http1_client_config){.address = listener_address(f.listener)});
+        http1_client_request(clients[i], &(struct http1_client_options){.method = "GET",
+                                                                        .target = "/hello",
+                                                                        .handler = &answer_handler,
+                                                                        .context = &answers[i]});
+        if (i < 2) run_until(&f, &answers[i].done);
+    }
+    int64_t end = clock_monotonic() + 150 * LOOP_MILLISECOND;
+    while (clock_monotonic() < end) loop_run_once(f.loop, 10 * LOOP_MILLISECOND);
+    assert_false(answers[2].done);
+    assert_int_equal(listener_connections(f.listener), 2);
+    http1_client_free(clients[0]);
+    run_until(&f, &answers[2].done);
+    assert_int_equal(answers[2].status, 200);
+    http1_client_free(clients[1]);
+    http1_client_free(clients[2]);
+    for (int i = 0; i < 3; i++) buf_deinit(&answers[i].body);
+    stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -692,6 +730,7 @@ int main(void)
         cmocka_unit_test(the_client_gets_posts_and_streams),
         cmocka_unit_test(the_client_says_why_it_failed),
         cmocka_unit_test(a_bound_address_says_so_as_go_does),
+        cmocka_unit_test(connections_beyond_the_limit_wait_for_one_to_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
