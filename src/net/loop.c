@@ -23,6 +23,7 @@ struct loop {
 
     struct loop_deferred *deferred, **deferred_end;
 
+    bool once;   /* in loop_run_once: do not wait when something has been done already */
     int64_t now; /* 0: read the clock */
     uint8_t *scratch;
     pthread_t thread; /* who runs it, when `running` */
@@ -115,6 +116,9 @@ static void on_timer(uv_timer_t *handle)
         timer->run(loop, timer);
     }
     timer_arm(loop);
+    /* Timers run before the loop waits: without this it would then wait for something else to happen, maybe
+     * for ever. */
+    if (loop->once) uv_stop(&loop->uv);
 }
 
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t at)
@@ -188,7 +192,9 @@ static void run_deferred(struct loop *loop)
 
 static void on_prepare(uv_prepare_t *handle)
 {
-    run_deferred(handle->data);
+    struct loop *loop = handle->data;
+    if (loop->once && loop->deferred != NULL) uv_stop(&loop->uv);
+    run_deferred(loop);
 }
 
 static void on_check(uv_check_t *handle)
@@ -293,9 +299,10 @@ static void on_wait_over(struct loop *loop, struct loop_timer *timer)
 void loop_run_once(struct loop *loop, int64_t timeout)
 {
     struct loop_timer limit = {.run = on_wait_over};
-    if (loop->deferred != NULL) timeout = 0; /* that is something to handle */
     if (timeout > 0) loop_timer_set(loop, &limit, clock_monotonic() + timeout);
+    loop->once = true;
     loop_turns(loop, timeout == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+    loop->once = false;
     loop_timer_clear(loop, &limit);
 }
 

@@ -76,6 +76,30 @@ static void many_timers_keep_the_heap_in_order(void **state)
     loop_free(loop);
 }
 
+static void sleep_past_the_limit(struct loop *loop, struct loop_timer *timer)
+{
+    (void)loop;
+    (void)timer;
+    int64_t end = clock_monotonic() + 5 * LOOP_MILLISECOND;
+    while (clock_monotonic() < end) continue;
+}
+
+/* A turn whose time limit passes while timers run must not wait for something else. */
+static void a_turn_returns_when_its_limit_passes_early(void **state)
+{
+    (void)state;
+    struct loop *loop = loop_new();
+    struct loop_timer slow = {.run = sleep_past_the_limit}, far = {.run = sleep_past_the_limit};
+    int64_t begin = clock_monotonic();
+    loop_timer_set(loop, &slow, begin);
+    loop_timer_set(loop, &far, begin + 100 * LOOP_SECOND);
+    loop_run_once(loop, LOOP_MILLISECOND);
+    assert_false(loop_timer_is_set(&slow));
+    assert_true(clock_monotonic() < begin + 50 * LOOP_SECOND);
+    loop_timer_clear(loop, &far);
+    loop_free(loop);
+}
+
 struct counted_task {
     struct loop_task task;
     int *count;
@@ -372,6 +396,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(timers_run_in_the_order_of_their_times),
         cmocka_unit_test(many_timers_keep_the_heap_in_order),
+        cmocka_unit_test(a_turn_returns_when_its_limit_passes_early),
         cmocka_unit_test(tasks_of_a_thread_run_in_order_on_the_loops_thread),
         cmocka_unit_test(deferred_work_runs_once_a_turn_and_can_be_cancelled),
         cmocka_unit_test(chain_gives_back_what_went_in_whatever_the_pieces),
