@@ -169,6 +169,16 @@ struct error *node_message(struct node *node, const struct raft_message *message
     }
 }
 
+void node_peer_unreachable(struct node *node, uint64_t id)
+{
+    raft_report_unreachable(node->raft, id);
+}
+
+void node_snapshot_reported(struct node *node, uint64_t id, bool success)
+{
+    raft_report_snapshot(node->raft, id, success);
+}
+
 void node_stop(struct node *node)
 {
     node->stopped = true;
@@ -384,7 +394,9 @@ void node_collect(struct node *node, struct node_ready *ready)
         .wake_at = next_wake(node),
         .published = node->published,
         .removed = node->removed,
+        .membership_changed = node->membership_changed,
     };
+    node->membership_changed = false;
     if (node->sealed != NULL && !node->batch_collected) {
         ready->batch = node->sealed;
         node->batch_collected = true;
@@ -448,6 +460,11 @@ void node_status(const struct node *node, struct node_status *status)
 struct node_metrics *node_metrics(struct node *node)
 {
     return &node->metrics;
+}
+
+const struct cluster *node_cluster(const struct node *node)
+{
+    return node->cluster;
 }
 
 struct mvcc_store *node_store(struct node *node)

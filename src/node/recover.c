@@ -68,6 +68,7 @@ static struct error *build_state(struct node *node)
     kv_init(&node->kv, node->store);
     node->cluster = cluster_new(&cluster);
     TRY(cluster_load(node->cluster, node->backend));
+    node->membership_changed = true;
     TRY(node_alarms_recover(node));
     struct watch_options watches = {
         .window_bytes = node->config.limits.watch_window_bytes,
