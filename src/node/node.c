@@ -99,12 +99,18 @@ static bool campaigns_alone(const struct node *node)
     return only.voter && only.id == node->config.member_id;
 }
 
+/* And not for the first tick, once what it knows to be committed is applied. */
+static bool campaigns_at_once(const struct node *node)
+{
+    return node->soft.role == RAFT_FOLLOWER && campaigns_alone(node);
+}
+
 void node_tick(struct node *node, int64_t now, uint64_t wall_ms)
 {
     assert(now >= node->now);
     node->now = now;
     node->wall_ms = wall_ms;
-    if (now < node->next_tick) return;
+    if (now < node->next_tick && !campaigns_at_once(node)) return;
     /* One tick however late it comes: a process that was paused has not listened in the meantime. */
     node->next_tick = now + node->config.tick;
     if (campaigns_alone(node))
@@ -340,7 +346,7 @@ static void earlier(int64_t *at, int64_t candidate)
 
 static int64_t next_wake(const struct node *node)
 {
-    int64_t at = node->next_tick;
+    int64_t at = campaigns_at_once(node) ? node->now : node->next_tick;
     if (backend_pending_operations(node->backend) > 0 && !backend_in_flight(node->backend))
         earlier(&at, node->seal_at);
     if (mvcc_compact_pending(node->store)) earlier(&at, node->compaction_next);

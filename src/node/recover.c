@@ -77,6 +77,7 @@ static struct error *build_state(struct node *node)
         .seed = rng_next(&node->rng),
     };
     node->watches = watch_hub_new(node->store, &watches);
+    backend_forget_pages(node->backend); /* the index is built; values are read one by one from now on */
     return NULL;
 }
 
