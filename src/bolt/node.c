@@ -162,6 +162,7 @@ static void split_child(struct bolt_tree *tree, struct bolt_node *parent, uint32
     struct bolt_node *right = node_new(tree, left->leaf, moved + moved / 2 + 16);
     memcpy(right->items, &left->items[cut], moved * sizeof(right->items[0]));
     right->count = moved;
+    right->shrunk = left->shrunk; /* settle looks below it, too */
     for (uint32_t i = 0; i < moved; i++) right->bytes += item_bytes(&right->items[i]);
     left->count = cut;
     left->bytes -= right->bytes - PAGE_HEADER_SIZE;
@@ -181,6 +182,17 @@ struct step {
     uint32_t index;
 };
 
+static void grow_root(struct bolt_tree *tree)
+{
+    struct bolt_node *node = tree->root, *root = node_new(tree, false, 8);
+    insert_item(tree, root, 0,
+                (struct node_item){.key = node->items[0].key,
+                                   .key_size = node->items[0].key_size,
+                                   .child = node});
+    root->shrunk = node->shrunk;
+    tree->root = root;
+}
+
 /* Splits what an insertion at the end of the path made too big, from the leaf upward. */
 static void split_path(struct bolt_tree *tree, const struct step *path, uint32_t depth)
 {
@@ -194,23 +206,13 @@ static void split_path(struct bolt_tree *tree, const struct step *path, uint32_t
             split_child(tree, path[level - 1].node, path[level - 1].index, appended);
             continue;
         }
-        struct bolt_node *root = node_new(tree, false, 8);
-        insert_item(tree, root, 0,
-                    (struct node_item){.key = node->items[0].key,
-                                       .key_size = node->items[0].key_size,
-                                       .child = node});
-        tree->root = root;
-        split_child(tree, root, 0, appended);
+        grow_root(tree);
+        split_child(tree, tree->root, 0, appended);
     }
     /* A root that got very many children at once may be too big itself. */
     while (too_big(tree, tree->root)) {
-        struct bolt_node *root = node_new(tree, false, 8), *node = tree->root;
-        insert_item(tree, root, 0,
-                    (struct node_item){.key = node->items[0].key,
-                                       .key_size = node->items[0].key_size,
-                                       .child = node});
-        tree->root = root;
-        split_child(tree, root, 0, false);
+        grow_root(tree);
+        split_child(tree, tree->root, 0, false);
     }
 }
 
@@ -374,6 +376,22 @@ static struct error *merge_with_next(struct bolt_tree *tree, struct bolt_node *n
     return NULL;
 }
 
+/* A child may have lost its first row. bbolt, as it changes a page, looks for it in the parent under the
+ * page's first key, so the two must stay the same. A longer key may take the branch a little over its page;
+ * the next insertion splits it. */
+static void name_children(struct bolt_node *node)
+{
+    for (uint32_t i = 0; i < node->count; i++) {
+        struct node_item *item = &node->items[i];
+        if (item->child == NULL || item->child->count == 0) continue;
+        const struct node_item *first = &item->child->items[0];
+        node->bytes += first->key_size;
+        node->bytes -= item->key_size;
+        item->key = first->key;
+        item->key_size = first->key_size;
+    }
+}
+
 static struct error *settle_branch(struct bolt_tree *tree, struct bolt_node *node)
 {
     for (uint32_t i = 0; i < node->count; i++) {
@@ -398,6 +416,7 @@ static struct error *settle_branch(struct bolt_tree *tree, struct bolt_node *nod
         TRY(merge_with_next(tree, node, i, &merged));
         if (!merged) i++;
     }
+    name_children(node);
     return NULL;
 }
 
