@@ -1,8 +1,10 @@
 #include "server/options.h"
 
+#include "api/version.h"
 #include "base/arena.h"
 #include "base/text.h"
 #include "cluster/url.h"
+#include "config.h"
 
 #include <ctype.h>
 #include <stddef.h>
@@ -100,6 +102,10 @@ static const struct option table[] = {
     OPTION("strict-reconfig-check", OPTION_BOOL, strict_reconfig_check, "true",
            "Reject reconfiguration requests that would cause quorum loss."),
     OPTION("pre-vote", OPTION_BOOL, pre_vote, "true", "Enable the raft Pre-Vote algorithm."),
+    OPTION("max-cluster-version", OPTION_STRING, max_cluster_version, "3.5",
+           "Highest cluster version that this member proposes as leader, from 3.5 to its own. An etcd older "
+           "than "
+           "the cluster version refuses the data directory, so 3.5 lets etcd 3.5 take it over at any time."),
     OPTION("logger", OPTION_STRING, logger, "zap", "Currently only supports 'zap' for structured logging."),
     OPTION("log-outputs", OPTION_STRING, log_outputs, "default",
            "Specify 'stdout' or 'stderr' to skip journald logging, or a list of comma separated output "
@@ -329,6 +335,18 @@ static struct error *check_bind(const char *list)
     return error;
 }
 
+static struct error *check_max_cluster_version(const char *text)
+{
+    struct version version, own;
+    bool ok = version_parse_target(bytes_from_string(text), &version) &&
+              version_parse(BYTES_LITERAL(ETCD_VERSION), &own) &&
+              version_compare_minor(version, version_of(3, 5)) >= 0 &&
+              version_compare_minor(version, own) <= 0;
+    return ok ? NULL
+              : error_new(ERROR_INVALID, "--max-cluster-version must be between 3.5 and %s (set to \"%s\")",
+                          ETCD_API_LEVEL, text);
+}
+
 struct error *options_complete(struct options_parsed *parsed, struct arena *memory)
 {
     struct options *options = &parsed->options;
@@ -369,6 +387,7 @@ struct error *options_complete(struct options_parsed *parsed, struct arena *memo
         return error_new(ERROR_INVALID,
                          "--max-request-bytes must be between 1024 and 1073741824 (set to %llu)",
                          (unsigned long long)options->max_request_bytes);
+    TRY(check_max_cluster_version(options->max_cluster_version));
     if (strcmp(options->logger, "zap") != 0)
         return error_new(ERROR_INVALID, "unknown logger option \"%s\"", options->logger);
     return NULL;

@@ -27,6 +27,7 @@ struct options {
     const char *log_outputs;
     const char *logger;
     const char *metrics;
+    const char *max_cluster_version; /* ours */
     uint64_t snapshot_count;
     uint64_t snapshot_catchup_entries;
     uint64_t heartbeat_interval; /* ms */

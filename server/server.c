@@ -130,6 +130,7 @@ static void configure_node(struct server *server)
         .client_urls = (const char *const *)server->client_urls.items,
         .client_url_count = server->client_urls.count,
         .version = ETCD_VERSION,
+        .max_cluster_version = options->max_cluster_version,
         .seed = (uint64_t)clock_wall() ^ server->member.id,
         .logger = server->logger,
     };

@@ -99,18 +99,12 @@ static bool campaigns_alone(const struct node *node)
     return only.voter && only.id == node->config.member_id;
 }
 
-/* And not for the first tick, once what it knows to be committed is applied. */
-static bool campaigns_at_once(const struct node *node)
-{
-    return node->soft.role == RAFT_FOLLOWER && campaigns_alone(node);
-}
-
 void node_tick(struct node *node, int64_t now, uint64_t wall_ms)
 {
     assert(now >= node->now);
     node->now = now;
     node->wall_ms = wall_ms;
-    if (now < node->next_tick && !campaigns_at_once(node)) return;
+    if (now < node->next_tick) return;
     /* One tick however late it comes: a process that was paused has not listened in the meantime. */
     node->next_tick = now + node->config.tick;
     if (campaigns_alone(node))
@@ -173,16 +167,6 @@ struct error *node_message(struct node *node, const struct raft_message *message
     default:
         return error_new(ERROR_INVALID, "raft message refused: %s", raft_result_text(result));
     }
-}
-
-void node_peer_unreachable(struct node *node, uint64_t id)
-{
-    raft_report_unreachable(node->raft, id);
-}
-
-void node_snapshot_reported(struct node *node, uint64_t id, bool success)
-{
-    raft_report_snapshot(node->raft, id, success);
 }
 
 void node_stop(struct node *node)
@@ -346,7 +330,7 @@ static void earlier(int64_t *at, int64_t candidate)
 
 static int64_t next_wake(const struct node *node)
 {
-    int64_t at = campaigns_at_once(node) ? node->now : node->next_tick;
+    int64_t at = node->next_tick;
     if (backend_pending_operations(node->backend) > 0 && !backend_in_flight(node->backend))
         earlier(&at, node->seal_at);
     if (mvcc_compact_pending(node->store)) earlier(&at, node->compaction_next);
@@ -384,8 +368,8 @@ static void update_gauges(struct node *node)
     struct version version;
     int64_t cluster = cluster_version(node->cluster, &version) ? version.major * 1000 + version.minor : 0;
     metric_set(&metrics->cluster_version, cluster);
-    /* The schema names its version from 3.6 on and follows the cluster. */
-    metric_set(&metrics->storage_version, cluster >= 3006 ? cluster : 0);
+    /* The schema follows the cluster; before 3.5 it had no version. */
+    metric_set(&metrics->storage_version, cluster >= 3005 ? cluster : 0);
 }
 
 void node_collect(struct node *node, struct node_ready *ready)
@@ -400,9 +384,7 @@ void node_collect(struct node *node, struct node_ready *ready)
         .wake_at = next_wake(node),
         .published = node->published,
         .removed = node->removed,
-        .membership_changed = node->membership_changed,
     };
-    node->membership_changed = false;
     if (node->sealed != NULL && !node->batch_collected) {
         ready->batch = node->sealed;
         node->batch_collected = true;
@@ -466,11 +448,6 @@ void node_status(const struct node *node, struct node_status *status)
 struct node_metrics *node_metrics(struct node *node)
 {
     return &node->metrics;
-}
-
-const struct cluster *node_cluster(const struct node *node)
-{
-    return node->cluster;
 }
 
 struct mvcc_store *node_store(struct node *node)
