@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 extern char **environ;
 
@@ -78,6 +81,9 @@ static void log_start(const struct logger *logger, struct options_parsed *parsed
 static void end_by_signal(int number)
 {
     if (number == 0 || getpid() == 1) return;
+#ifdef __SANITIZE_ADDRESS__
+    __lsan_do_leak_check(); /* which is otherwise done by exit() */
+#endif
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -90,12 +96,13 @@ int main(int argc, char **argv)
     enum log_level level;
     int signal_number = 0;
     struct error *error = options_parse(argc, argv, environ, &parsed);
-    if (error == NULL && parsed.options.version) {
-        print_version();
-        return 0;
-    }
-    if (error == NULL && parsed.options.help) {
-        print_help();
+    if (error == NULL && (parsed.options.version || parsed.options.help)) {
+        if (parsed.options.version)
+            print_version();
+        else
+            print_help();
+        options_deinit(&parsed);
+        arena_free(memory);
         return 0;
     }
     if (error == NULL) error = options_complete(&parsed, memory);

@@ -575,11 +575,6 @@ struct backend_metrics *backend_metrics(struct backend *backend)
     return &backend->metrics;
 }
 
-void backend_forget_pages(struct backend *backend)
-{
-    bolt_forget_pages(backend->bolt);
-}
-
 struct bolt *backend_bolt(struct backend *backend)
 {
     return backend->bolt;
