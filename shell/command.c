@@ -37,11 +37,19 @@ const struct flag command_global_flags[] = {
 };
 
 static const struct command *const root_children[] = {
-    &command_get,       &command_put,        &command_del,      &command_txn,         &command_compaction,
-    &command_alarm,     &command_defrag,     &command_endpoint, &command_move_leader, &command_watch,
-    &command_version,   &command_lease,      &command_member,   &command_snapshot,    &command_make_mirror,
-    &command_lock,      &command_elect,      &command_auth,     &command_user,        &command_role,
-    &command_downgrade, &command_completion, &command_options,  &command_help,        NULL,
+    &command_get,         &command_put,
+    &command_del,         &command_txn,
+    &command_compaction,  &command_alarm,
+    &command_defrag,      &command_endpoint,
+    &command_move_leader, &command_watch,
+    &command_version,     &command_lease,
+    &command_member,      &command_snapshot,
+    &command_make_mirror, &command_lock,
+    &command_elect,       &command_auth,
+    &command_user,        &command_role,
+    &command_check,       &command_downgrade,
+    &command_completion,  &command_options,
+    &command_help,        NULL,
 };
 
 const struct command command_root = {

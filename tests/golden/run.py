@@ -3,8 +3,9 @@
 
     run.py --client DIR --server FILE [--client-is ours|real] [--server-is ours|real] [GROUP ...]
 
-DIR holds etcdctl (and etcdutl), FILE is an etcd server. The transcripts are looked for in $GOLDEN_DIR; without them the
-script says so and exits with 77 (automake: skipped). A group starts its own servers on free loopback ports, runs its
+DIR holds etcdctl (and etcdutl; default: the current folder), FILE is an etcd server (default: ./etcd). The transcripts are
+looked for in $GOLDEN_DIR (default: ../shared/golden/etcdctl beside the source tree); without them the script says so and
+exits with 77 (automake: skipped). Groups run side by side; each starts its own servers on free loopback ports, runs its
 cases in order and compares exit code, standard output and standard error with what the transcript has, after masking
 what differs from run to run.
 
@@ -21,6 +22,7 @@ Exit code: 0 when nothing failed.
 """
 import argparse
 import base64
+import concurrent.futures
 import json
 import os
 import re
@@ -42,6 +44,7 @@ START_SECONDS = 20
 TRANSCRIPT_VERSION = '3.5.30'
 GROUPS = ['kv', 'txn', 'watch', 'lease', 'endpoint', 'maintenance', 'errors', 'lock-elect', 'alarm', 'member', 'snapshot',
           'auth', 'seed']
+LONG = ['watch', 'errors', 'endpoint', 'lock-elect']
 
 
 class Mistake(Exception):
@@ -297,7 +300,7 @@ class Player:
             argv[0] = os.path.join(self.client, argv[0])
         return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                 env=self.environment(extra_environment), cwd=self.scratch,
-                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+                                restore_signals=True)
 
     def input_of(self, case):
         if 'stdin_repeat' in case:
@@ -440,7 +443,6 @@ class Run:
         tables.append('server-ours.json' if options.server_is == 'ours' else 'server-3.5.json')
         self.deviations = Deviations(tables, self.server_version)
         self.scope = {name: reason for name, reason in load(os.path.join(HERE, 'scope.json'))[options.client_is].items()}
-        self.failed = 0
         self.seen = set()
 
     @staticmethod
@@ -479,7 +481,7 @@ class Run:
             shutil.rmtree(folder, ignore_errors=True)
 
     def play_cases(self, group, player):
-        passed, failed, left_out = 0, 0, []
+        passed, failed, left_out, report = 0, 0, [], []
         for case in self.cases_of(group):
             name = group + '/' + case['name']
             self.seen.add(name)
@@ -489,16 +491,15 @@ class Run:
             problems = player.run(self.deviations.apply(group, case))
             if problems:
                 failed += 1
-                print('  FAIL %s  %s' % (name, ' '.join(case['argv'])[:100]))
-                for problem in problems:
-                    print('    ' + problem)
+                report.append('  FAIL %s  %s' % (name, ' '.join(case['argv'])[:100]))
+                report += ['    ' + problem for problem in problems]
             else:
                 passed += 1
                 if self.options.verbose:
-                    print('  ok   ' + name)
-            sys.stdout.flush()
-        self.failed += failed
-        return passed, failed, left_out
+                    report.append('  ok   ' + name)
+        report.append('%-12s %3d passed  %3d failed  %3d out of scope' % (group, passed, failed, len(left_out)))
+        report += ['               %s: %s' % (name, self.scope[group + '/' + name]) for name in left_out]
+        return failed, report
 
     def check_tables(self, groups):
         """A deviation or an exception that names no case is a mistake in the tables."""
@@ -508,27 +509,31 @@ class Run:
             raise Mistake('the tables name cases that are not there: ' + ', '.join(sorted(names)))
 
     def play(self, groups):
-        for group in groups:
-            passed, failed, left_out = self.play_group(group)
-            print('%-12s %3d passed  %3d failed  %3d out of scope' % (group, passed, failed, len(left_out)))
-            for name in left_out:
-                print('               %s: %s' % (name, self.scope[group + '/' + name]))
-            sys.stdout.flush()
+        failed = 0
+        with concurrent.futures.ThreadPoolExecutor(self.options.jobs) as pool:
+            # The longest ones first.
+            order = sorted(groups, key=lambda group: LONG.index(group) if group in LONG else len(LONG))
+            for future in concurrent.futures.as_completed([pool.submit(self.play_group, group) for group in order]):
+                failures, report = future.result()
+                failed += failures
+                print('\n'.join(report))
+                sys.stdout.flush()
         self.check_tables(groups)
-        return 1 if self.failed else 0
+        return 1 if failed else 0
 
 
 def main():
     parser = argparse.ArgumentParser(description='Replays transcripts of etcdctl.')
-    parser.add_argument('--client', default=os.environ.get('GOLDEN_CLIENT'), help='folder with etcdctl')
-    parser.add_argument('--server', default=os.environ.get('GOLDEN_SERVER'), help='the etcd program')
+    parser.add_argument('--client', default=os.environ.get('GOLDEN_CLIENT', '.'), help='folder with etcdctl')
+    parser.add_argument('--server', default=os.environ.get('GOLDEN_SERVER', './etcd'), help='the etcd program')
     parser.add_argument('--client-is', choices=['ours', 'real'], default=os.environ.get('GOLDEN_CLIENT_IS', 'ours'))
     parser.add_argument('--server-is', choices=['ours', 'real'], default=os.environ.get('GOLDEN_SERVER_IS', 'ours'))
+    parser.add_argument('-j', '--jobs', type=int, default=4, help='groups that run side by side')
     parser.add_argument('-v', '--verbose', action='store_true')
     parser.add_argument('groups', nargs='*', help='default: ' + ' '.join(GROUPS))
     options = parser.parse_args()
-    golden = os.environ.get('GOLDEN_DIR', '')
-    if not golden or not os.path.exists(os.path.join(golden, 'groups.json')):
+    golden = os.environ.get('GOLDEN_DIR', os.path.join(HERE, '..', '..', '..', 'shared', 'golden', 'etcdctl'))
+    if not os.path.exists(os.path.join(golden, 'groups.json')):
         print('skipped: no transcripts at GOLDEN_DIR=%r' % golden)
         return SKIPPED
     if not options.client or not os.path.exists(os.path.join(options.client, 'etcdctl')):
@@ -537,7 +542,7 @@ def main():
     if not options.server or not os.path.exists(options.server):
         print('skipped: no etcd at --server=%r' % options.server)
         return SKIPPED
-    options.client = os.path.abspath(options.client)
+    options.client, options.server = os.path.abspath(options.client), os.path.abspath(options.server)
     try:
         return Run(options, golden).play(options.groups or GROUPS)
     except Mistake as mistake:

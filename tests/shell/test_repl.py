@@ -3,7 +3,7 @@
 
     test_repl.py --etcdctl FILE --etcd FILE
 
-Also from the environment: REPL_ETCDCTL, REPL_ETCD. Exits with 77 (automake: skipped) when a program or python3-pexpect is
+Also from the environment: REPL_ETCDCTL, REPL_ETCD; default: ./etcdctl, ./etcd. Exits with 77 (automake: skipped) when a program or python3-pexpect is
 missing.
 """
 import argparse
@@ -289,8 +289,8 @@ class Repl(unittest.TestCase):
 def main():
     global options
     parser = argparse.ArgumentParser()
-    parser.add_argument('--etcdctl', default=os.environ.get('REPL_ETCDCTL', ''))
-    parser.add_argument('--etcd', default=os.environ.get('REPL_ETCD', ''))
+    parser.add_argument('--etcdctl', default=os.environ.get('REPL_ETCDCTL', './etcdctl'))
+    parser.add_argument('--etcd', default=os.environ.get('REPL_ETCD', './etcd'))
     options, rest = parser.parse_known_args()
     for program in (options.etcdctl, options.etcd):
         if not os.access(program, os.X_OK):
