@@ -8,12 +8,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <langinfo.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <readline/history.h>
@@ -21,11 +23,17 @@
 
 static struct repl *running;
 static volatile sig_atomic_t interrupted;
+/* The signal may come on any thread and at any time: the pipe wakes the one that waits for input. */
+static int interrupt_pipe[2] = {-1, -1};
 
 static void on_interrupt(int number)
 {
     (void)number;
+    int before = errno;
     interrupted = 1;
+    ssize_t written = write(interrupt_pipe[1], "", 1);
+    (void)written; /* a full pipe wakes as well */
+    errno = before;
     if (running != NULL) shell_interrupt(running->shell);
 }
 
@@ -40,6 +48,17 @@ static void on_line(char *line)
     line_is_finished = true;
     /* Otherwise readline prints its prompt again at once. */
     rl_callback_handler_remove();
+}
+
+/* Ctrl-C must not throw away typed input in the kernel: readline might wait for what poll() had promised
+ * already. It is thrown away when the interrupt is handled. */
+static void prepare_terminal(int meta)
+{
+    struct termios settings;
+    rl_prep_terminal(meta);
+    if (tcgetattr(STDIN_FILENO, &settings) != 0) return;
+    settings.c_lflag |= NOFLSH;
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &settings);
 }
 
 static int insert_prefill(void)
@@ -63,16 +82,21 @@ static void show_watches(struct repl *repl)
 
 static void wait_for_input(struct repl *repl)
 {
-    struct pollfd ready[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
-    if (repl->inbox != NULL) ready[1].fd = blocking_inbox_descriptor(repl->inbox);
-    if (poll(ready, 2, -1) < 0) return;
-    if (ready[1].revents != 0) show_watches(repl);
+    struct pollfd ready[3] = {{.fd = STDIN_FILENO, .events = POLLIN},
+                              {.fd = interrupt_pipe[0], .events = POLLIN},
+                              {.fd = -1, .events = POLLIN}};
+    if (repl->inbox != NULL) ready[2].fd = blocking_inbox_descriptor(repl->inbox);
+    if (poll(ready, 3, -1) < 0) return;
+    if (ready[2].revents != 0) show_watches(repl);
     if (ready[0].revents != 0) rl_callback_read_char();
 }
 
 enum repl_line repl_read_line(struct repl *repl, const char *prompt, const char *prefill, struct buf *line)
 {
+    char drained[64];
     buf_clear(line);
+    while (read(interrupt_pipe[0], drained, sizeof(drained)) > 0) {
+    }
     interrupted = 0;
     line_is_finished = false;
     finished_line = NULL;
@@ -81,6 +105,7 @@ enum repl_line repl_read_line(struct repl *repl, const char *prompt, const char 
     while (!line_is_finished && !interrupted) wait_for_input(repl);
     repl->prefill = NULL;
     if (!line_is_finished) {
+        tcflush(STDIN_FILENO, TCIFLUSH);
         rl_free_line_state();
         rl_callback_sigcleanup();
         rl_callback_handler_remove();
@@ -333,6 +358,8 @@ int repl_run(struct shell *shell, const struct words *words)
     repl.utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     struct shell_streams before = shell->streams;
     int status = shell_connect(shell, words);
+    if (status == SHELL_OK && pipe2(interrupt_pipe, O_CLOEXEC | O_NONBLOCK) != 0)
+        status = shell_fail(shell, SHELL_FAILED, "pipe: %s", strerror(errno));
     if (status == SHELL_OK) {
         shell->streams = (struct shell_streams){
             .out = {write_out, &repl},
@@ -345,6 +372,7 @@ int repl_run(struct shell *shell, const struct words *words)
         running = &repl;
         rl_catch_signals = 0;
         rl_startup_hook = insert_prefill;
+        rl_prep_term_function = prepare_terminal;
         struct sigaction action = {.sa_handler = on_interrupt}, old;
         sigaction(SIGINT, &action, &old);
         repl_completion_install(&repl);
@@ -354,6 +382,8 @@ int repl_run(struct shell *shell, const struct words *words)
         save_history(&repl);
         repl_watch_stop_all(&repl);
         sigaction(SIGINT, &old, NULL);
+        close(interrupt_pipe[0]);
+        close(interrupt_pipe[1]);
         running = NULL;
         shell->streams = before;
     }
