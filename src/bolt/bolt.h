@@ -75,6 +75,11 @@ struct error *bolt_open(struct fs *fs, const char *path, const struct bolt_optio
 /* Frees `db` in every case. NULL is allowed. */
 struct error *bolt_close(struct bolt *db) __attribute__((warn_unused_result));
 
+/* Gives the open file another name, replacing the file that has it, and makes that durable. Belongs to the
+ * writer's thread. *renamed tells, also on an error, whether it goes by the new name now. */
+struct error *bolt_rename(struct bolt *db, const char *path, bool *renamed)
+    __attribute__((warn_unused_result));
+
 struct bolt_stats {
     uint32_t page_size;
     uint64_t txid;   /* of the last commit */

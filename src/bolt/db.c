@@ -386,6 +386,16 @@ struct error *bolt_open(struct fs *fs, const char *path, const struct bolt_optio
     return NULL;
 }
 
+struct error *bolt_rename(struct bolt *db, const char *path, bool *renamed)
+{
+    *renamed = false;
+    TRY(fs_rename(db->fs, db->path, path));
+    *renamed = true;
+    free(db->path);
+    db->path = mem_strdup(path);
+    return sync_parent(db->fs, path);
+}
+
 struct error *bolt_close(struct bolt *db)
 {
     if (db == NULL) return NULL;

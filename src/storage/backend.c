@@ -1,10 +1,8 @@
 #include "storage/backend.h"
 
-#include "base/arena.h"
-#include "base/blob.h"
 #include "base/crc32c.h"
 #include "base/memory.h"
-#include "bolt/bolt.h"
+#include "storage/backend_internal.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -29,51 +27,6 @@ static const char *const bucket_names[BUCKET_COUNT] = {
 #define META_TERM             BYTES_LITERAL("term")
 #define META_STORAGE_VERSION  BYTES_LITERAL("storageVersion")
 
-/* What a batch says about one row: a value, or that it is gone. */
-struct row {
-    struct bytes key;
-    struct bytes value;
-    bool deleted;
-};
-
-/* Rows in key order, no key twice. */
-struct rows {
-    struct row *rows;
-    size_t count;
-    size_t capacity;
-};
-
-/* Key rows are only appended and only deleted from the front on, so their deletions are kept apart: inserting
- * them among the puts would move all of those each time. A row of the batch itself that is deleted is marked
- * in place. */
-struct backend_batch {
-    struct rows buckets[BUCKET_COUNT];
-    struct rows key_deletes;
-    struct arena *arena; /* keys, and values that were copied */
-    struct blob **blobs; /* the others */
-    size_t blob_count;
-    size_t blob_capacity;
-    size_t blob_bytes;
-    size_t operations;
-    struct backend_batch *retired; /* the one before, for the commit side to free */
-};
-
-struct backend {
-    struct bolt *bolt;
-    const struct logger *logger;
-    uint64_t (*now)(void *context);
-    void *now_context;
-    struct bolt_tx *view; /* of the last committed state */
-    struct bolt_bucket buckets[BUCKET_COUNT];
-    struct backend_batch *active;
-    struct backend_batch *in_flight;
-    struct backend_batch *retired; /* committed; freeing its many values would hold up the node */
-    uint64_t index, term;
-    uint64_t sealed_index, sealed_term;
-    uint64_t size, size_in_use;
-    struct backend_metrics metrics;
-};
-
 const char *backend_bucket_name(enum backend_bucket bucket)
 {
     return bucket_names[bucket];
@@ -90,12 +43,19 @@ static struct backend_batch *batch_new(void)
 {
     struct backend_batch *batch = mem_zalloc(1, sizeof(*batch));
     batch->arena = arena_new();
+    atomic_init(&batch->references, 1);
     return batch;
 }
 
-static void batch_free(struct backend_batch *batch)
+struct backend_batch *backend_batch_ref(struct backend_batch *batch)
 {
-    if (batch == NULL) return;
+    atomic_fetch_add(&batch->references, 1);
+    return batch;
+}
+
+void backend_batch_unref(struct backend_batch *batch)
+{
+    if (batch == NULL || atomic_fetch_sub(&batch->references, 1) != 1) return;
     assert(batch->retired == NULL);
     for (size_t i = 0; i < batch->blob_count; i++) blob_unref(batch->blobs[i]);
     free(batch->blobs);
@@ -105,7 +65,7 @@ static void batch_free(struct backend_batch *batch)
     free(batch);
 }
 
-static size_t batch_bytes(const struct backend_batch *batch)
+size_t backend_batch_bytes(const struct backend_batch *batch)
 {
     if (batch == NULL) return 0;
     return arena_footprint(batch->arena) + batch->blob_bytes +
@@ -325,16 +285,61 @@ static struct error *open_bucket(const struct bolt_tx *tx, enum backend_bucket b
     return error_new(ERROR_CORRUPT, "bucket %s is missing", bucket_names[bucket]);
 }
 
-/* Moves reads to the last committed state. */
-static struct error *move_view(struct backend *backend)
+uint64_t backend_now(const struct backend *backend)
 {
-    bolt_end_read(backend->view);
-    backend->view = NULL;
-    TRY(bolt_begin_read(backend->bolt, &backend->view));
+    return backend->now == NULL ? 0 : backend->now(backend->now_context);
+}
+
+struct backend_file *backend_file_new(struct bolt *bolt)
+{
+    struct backend_file *file = mem_zalloc(1, sizeof(*file));
+    file->bolt = bolt;
+    atomic_init(&file->users, 1);
+    return file;
+}
+
+struct error *backend_file_unref(struct backend_file *file)
+{
+    if (file == NULL || atomic_fetch_sub(&file->users, 1) != 1) return NULL;
+    struct error *error = bolt_close(file->bolt);
+    free(file);
+    return error;
+}
+
+static struct backend_file *current_file(struct backend *backend)
+{
+    pthread_mutex_lock(&backend->file_lock);
+    struct backend_file *file = backend->file;
+    atomic_fetch_add(&file->users, 1);
+    pthread_mutex_unlock(&backend->file_lock);
+    return file;
+}
+
+struct error *backend_read_begin(struct backend *backend, struct backend_reader *reader)
+{
+    reader->file = current_file(backend);
+    struct error *error = bolt_begin_read(reader->file->bolt, &reader->tx);
+    if (error != NULL) backend_read_end(reader);
+    return error;
+}
+
+void backend_read_end(struct backend_reader *reader)
+{
+    bolt_end_read(reader->tx);
+    /* Closing a file that was replaced: whatever is wrong with it does not matter any more. */
+    error_free(backend_file_unref(reader->file));
+    *reader = (struct backend_reader){0};
+}
+
+/* Moves reads to the last committed state. */
+struct error *backend_refresh(struct backend *backend)
+{
+    backend_read_end(&backend->view);
+    TRY(backend_read_begin(backend, &backend->view));
     for (enum backend_bucket i = 0; i < BUCKET_COUNT; i++)
-        TRY(open_bucket(backend->view, i, &backend->buckets[i]));
+        TRY(open_bucket(backend->view.tx, i, &backend->buckets[i]));
     struct bolt_stats stats;
-    bolt_stats(backend->bolt, &stats);
+    bolt_stats(backend->view.file->bolt, &stats);
     backend->size = stats.size;
     backend->size_in_use = stats.in_use;
     return NULL;
@@ -388,9 +393,9 @@ static struct error *read_counter(struct backend *backend, struct bytes key, uin
 static struct error *load(struct backend *backend)
 {
     bool missing;
-    TRY(missing_buckets(backend->bolt, &missing));
-    if (missing) TRY(create_buckets(backend->bolt));
-    TRY(move_view(backend));
+    TRY(missing_buckets(backend->file->bolt, &missing));
+    if (missing) TRY(create_buckets(backend->file->bolt));
+    TRY(backend_refresh(backend));
     TRY(read_counter(backend, META_CONSISTENT_INDEX, &backend->index));
     TRY(read_counter(backend, META_TERM, &backend->term));
     backend->sealed_index = backend->index;
@@ -409,12 +414,21 @@ struct error *backend_open(struct fs *fs, const char *path, const struct backend
     struct bolt *bolt;
     TRY(bolt_open(fs, path, &bolt_options, &bolt));
     struct backend *opened = mem_zalloc(1, sizeof(*opened));
-    opened->bolt = bolt;
+    opened->fs = fs;
+    opened->path = mem_strdup(path);
+    opened->map_size = bolt_options.initial_map_size;
+    opened->no_sync = options->no_sync;
+    opened->file = backend_file_new(bolt);
+    pthread_mutex_init(&opened->file_lock, NULL);
+    pthread_mutex_init(&opened->write_lock, NULL);
+    pthread_mutex_init(&opened->defragment_lock, NULL);
     opened->logger = options->logger == NULL ? &log_discard : options->logger;
     opened->now = options->now;
     opened->now_context = options->now_context;
     opened->active = batch_new();
     opened->metrics.commit = (struct metric_histogram)METRIC_HISTOGRAM(1000000, 14);
+    opened->metrics.defragment = (struct metric_histogram)METRIC_HISTOGRAM(100000000, 13);
+    opened->metrics.snapshot = (struct metric_histogram)METRIC_HISTOGRAM(10000000, 17);
     struct error *error = load(opened);
     if (error != NULL) {
         error_free(backend_close(opened));
@@ -427,10 +441,16 @@ struct error *backend_open(struct fs *fs, const char *path, const struct backend
 struct error *backend_close(struct backend *backend)
 {
     assert(backend->in_flight == NULL);
-    bolt_end_read(backend->view);
-    struct error *error = bolt_close(backend->bolt);
-    batch_free(backend->active);
-    batch_free(backend->retired);
+    assert(!backend->recording.active);
+    backend_read_end(&backend->view);
+    assert(atomic_load(&backend->file->users) == 1);
+    struct error *error = backend_file_unref(backend->file);
+    backend_batch_unref(backend->active);
+    backend_batch_unref(backend->retired);
+    pthread_mutex_destroy(&backend->file_lock);
+    pthread_mutex_destroy(&backend->write_lock);
+    pthread_mutex_destroy(&backend->defragment_lock);
+    free(backend->path);
     free(backend);
     return error;
 }
@@ -461,7 +481,7 @@ size_t backend_pending_operations(const struct backend *backend)
 
 size_t backend_pending_bytes(const struct backend *backend)
 {
-    return batch_bytes(backend->active) + batch_bytes(backend->in_flight);
+    return backend_batch_bytes(backend->active) + backend_batch_bytes(backend->in_flight);
 }
 
 bool backend_in_flight(const struct backend *backend)
@@ -508,7 +528,7 @@ static struct error *write_rows(const struct bolt_bucket *bucket, const struct r
     return NULL;
 }
 
-static struct error *write_batch(struct bolt_tx *tx, const struct backend_batch *batch)
+struct error *backend_batch_write(struct bolt_tx *tx, const struct backend_batch *batch)
 {
     for (enum backend_bucket i = 0; i < BUCKET_COUNT; i++) {
         if (batch->buckets[i].count == 0 && (i != BUCKET_KEY || batch->key_deletes.count == 0)) continue;
@@ -522,22 +542,27 @@ static struct error *write_batch(struct bolt_tx *tx, const struct backend_batch 
     return NULL;
 }
 
+static struct error *write_and_commit(struct bolt *bolt, const struct backend_batch *batch)
+{
+    struct bolt_tx *tx;
+    TRY(bolt_begin_write(bolt, &tx));
+    struct error *error = backend_batch_write(tx, batch);
+    if (error == NULL) return bolt_commit(tx);
+    bolt_rollback(tx);
+    return error;
+}
+
 struct error *backend_commit(struct backend *backend, struct backend_batch *batch)
 {
-    uint64_t began = backend->now == NULL ? 0 : backend->now(backend->now_context);
-    batch_free(batch->retired);
+    uint64_t began = backend_now(backend);
+    backend_batch_unref(batch->retired);
     batch->retired = NULL;
-    struct bolt_tx *tx;
-    TRY(bolt_begin_write(backend->bolt, &tx));
-    struct error *error = write_batch(tx, batch);
-    if (error != NULL) {
-        bolt_rollback(tx);
-        return error_wrap(error, "commit backend");
-    }
-    error = bolt_commit(tx);
+    pthread_mutex_lock(&backend->write_lock);
+    struct error *error = write_and_commit(backend->file->bolt, batch);
+    if (error == NULL) backend_record(backend, batch);
+    pthread_mutex_unlock(&backend->write_lock);
     if (error != NULL) return error_wrap(error, "commit backend");
-    if (backend->now != NULL)
-        metric_observe(&backend->metrics.commit, backend->now(backend->now_context) - began);
+    if (backend->now != NULL) metric_observe(&backend->metrics.commit, backend_now(backend) - began);
     return NULL;
 }
 
@@ -545,11 +570,11 @@ struct error *backend_committed(struct backend *backend, struct backend_batch *b
 {
     assert(batch == backend->in_flight);
     assert(backend->retired == NULL);
-    batch_free(batch->retired); /* when it was never committed */
+    backend_batch_unref(batch->retired); /* when it was never committed */
     batch->retired = NULL;
     backend->in_flight = NULL;
     backend->retired = batch;
-    struct error *error = move_view(backend);
+    struct error *error = backend_refresh(backend);
     return error == NULL ? NULL : error_wrap(error, "read what was committed");
 }
 
@@ -566,18 +591,13 @@ uint64_t backend_size_in_use(const struct backend *backend)
 uint64_t backend_open_read_transactions(const struct backend *backend)
 {
     struct bolt_stats stats;
-    bolt_stats(backend->bolt, &stats);
+    bolt_stats(backend->view.file->bolt, &stats);
     return stats.open_readers;
 }
 
 struct backend_metrics *backend_metrics(struct backend *backend)
 {
     return &backend->metrics;
-}
-
-struct bolt *backend_bolt(struct backend *backend)
-{
-    return backend->bolt;
 }
 
 /* ---- hash ---- */
@@ -610,11 +630,12 @@ static struct error *hash_bucket(const struct bolt_tx *tx, enum backend_bucket b
 
 struct error *backend_hash(struct backend *backend, uint32_t *hash)
 {
-    struct bolt_tx *tx;
-    TRY(bolt_begin_read(backend->bolt, &tx));
+    struct backend_reader reader;
+    TRY(backend_read_begin(backend, &reader));
     struct error *error = NULL;
     *hash = 0;
-    for (enum backend_bucket i = 0; error == NULL && i < BUCKET_COUNT; i++) error = hash_bucket(tx, i, hash);
-    bolt_end_read(tx);
+    for (enum backend_bucket i = 0; error == NULL && i < BUCKET_COUNT; i++)
+        error = hash_bucket(reader.tx, i, hash);
+    backend_read_end(&reader);
     return error == NULL ? NULL : error_wrap(error, "hash backend");
 }

@@ -29,7 +29,7 @@
 #include "base/metrics.h"
 
 struct fs;
-struct bolt;
+struct bolt_tx;
 
 /* In bytewise order of their names, the order that Hash walks them in. */
 enum backend_bucket {
@@ -58,7 +58,10 @@ struct backend_options {
 };
 
 struct backend_metrics {
-    struct metric_histogram commit; /* etcd_disk_backend_commit_duration_seconds */
+    struct metric_histogram commit;     /* etcd_disk_backend_commit_duration_seconds */
+    struct metric_histogram defragment; /* etcd_disk_backend_defrag_duration_seconds */
+    struct metric_histogram snapshot;   /* etcd_disk_backend_snapshot_duration_seconds; whoever sends one */
+    metric_gauge defragmenting;         /* etcd_disk_defrag_inflight */
 };
 
 struct backend;
@@ -113,6 +116,10 @@ struct backend_batch *backend_seal(struct backend *backend);
 struct error *backend_committed(struct backend *backend, struct backend_batch *batch)
     __attribute__((warn_unused_result));
 
+/* Reads move to the last committed state, and sizes: after backend_defragment. What backend_get gave is gone.
+ */
+struct error *backend_refresh(struct backend *backend) __attribute__((warn_unused_result));
+
 /* File size (high-water mark * page size) and the part in use, of the last committed state; what Status shows
  * and what the quota is measured against. */
 uint64_t backend_size(const struct backend *backend);
@@ -134,7 +141,27 @@ struct error *backend_commit(struct backend *backend, struct backend_batch *batc
  * node's thread. */
 struct error *backend_hash(struct backend *backend, uint32_t *hash) __attribute__((warn_unused_result));
 
-/* The engine below, for snapshots (bolt_write_to), checks and tools. */
-struct bolt *backend_bolt(struct backend *backend);
+/* A read transaction on the last committed state, for what takes long: snapshots, checks. It stays valid
+ * while the file is written to and replaced by defragmentation, and keeps the disk space of what it sees. End
+ * it before backend_close. */
+struct backend_file;
+struct backend_reader {
+    struct bolt_tx *tx;
+    struct backend_file *file; /* private */
+};
+struct error *backend_read_begin(struct backend *backend, struct backend_reader *reader)
+    __attribute__((warn_unused_result));
+void backend_read_end(struct backend_reader *reader);
+
+/* Copies what is alive into a new, dense file and puts it in the old one's place, while both sides go on: a
+ * commit waits only for the very end, when the last few batches are repeated in the new file. Takes long;
+ * meant for a thread of its own; further calls wait for the first. A crash at any point leaves the old or the
+ * new file complete under the name. Needs the disk space of the copy, and memory for what is committed
+ * meanwhile; beyond a limit of that it gives up (ERROR_LIMIT) and nothing has happened, as with any error
+ * unless *is_fatal: then nobody knows which file a power cut would leave, so stop the process.
+ *
+ * The node side reads from the old file, and its size is the old one's, until backend_refresh (or the next
+ * backend_committed). */
+struct error *backend_defragment(struct backend *backend, bool *is_fatal) __attribute__((warn_unused_result));
 
 #endif

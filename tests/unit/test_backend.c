@@ -271,9 +271,9 @@ static void buckets_are_etcds_in_order(void **state)
     struct backend *backend = ((struct fixture *)*state)->backend;
     for (enum backend_bucket i = 1; i < BUCKET_COUNT; i++)
         assert_true(strcmp(backend_bucket_name(i - 1), backend_bucket_name(i)) < 0);
-    struct bolt_tx *tx;
-    no_error(bolt_begin_read(backend_bolt(backend), &tx));
-    struct bolt_bucket root = bolt_root(tx);
+    struct backend_reader reader;
+    no_error(backend_read_begin(backend, &reader));
+    struct bolt_bucket root = bolt_root(reader.tx);
     struct bolt_cursor cursor;
     bolt_cursor_init(&cursor, &root);
     no_error(bolt_cursor_first(&cursor));
@@ -283,7 +283,7 @@ static void buckets_are_etcds_in_order(void **state)
         no_error(bolt_cursor_next(&cursor));
     }
     assert_false(cursor.valid);
-    bolt_end_read(tx);
+    backend_read_end(&reader);
 }
 
 static void the_hash_leaves_out_what_members_differ_in(void **state)
