@@ -81,7 +81,7 @@ static void worker_sleep(struct worker *worker, int64_t until)
     }
 }
 
-static void fail(struct engine *engine, struct error *error)
+void engine_fail(struct engine *engine, struct error *error)
 {
     if (!atomic_exchange(&engine->failed, true)) engine->config.on_failed(engine->config.context, error);
     error_free(error);
@@ -97,12 +97,12 @@ static void *run_log(void *argument)
         if (writes == NULL) {
             if (atomic_load(&engine->end_workers)) return NULL;
             struct error *error = wal_prepare(engine->log.wal);
-            if (error != NULL) fail(engine, error);
+            if (error != NULL) engine_fail(engine, error);
             worker_sleep(&engine->log_worker, INT64_MAX);
             continue;
         }
         struct error *error = atomic_load(&engine->failed) ? NULL : member_log_write(&engine->log, writes);
-        if (error != NULL) fail(engine, error);
+        if (error != NULL) engine_fail(engine, error);
         if (atomic_load(&engine->failed)) continue; /* nothing is acknowledged any more */
         bool was_empty = false;
         while (writes != NULL) {
@@ -143,7 +143,7 @@ static void *run_backend(void *argument)
         assert(mail->next == NULL);
         struct error *error =
             atomic_load(&engine->failed) ? NULL : backend_commit(engine->backend, commit->batch);
-        if (error != NULL) fail(engine, error);
+        if (error != NULL) engine_fail(engine, error);
         if (!atomic_load(&engine->failed)) engine_post(engine, &commit->done);
     }
 }
@@ -154,7 +154,7 @@ static void batch_is_committed(struct engine *engine, struct node *node, struct 
     struct backend_batch *batch = engine->commit.batch;
     engine->commit.batch = NULL;
     struct error *error = node_backend_committed(node, batch);
-    if (error != NULL) fail(engine, error);
+    if (error != NULL) engine_fail(engine, error);
 }
 
 /* ---- node thread ---- */
@@ -238,7 +238,7 @@ static void *run_node(void *argument)
             task->run(engine, node, task);
         }
         struct error *error = atomic_load(&engine->failed) ? NULL : node_run(node);
-        if (error != NULL) fail(engine, error);
+        if (error != NULL) engine_fail(engine, error);
         node_collect(node, &ready);
         hand_out(engine, &ready);
         if (engine->stopping && is_drained(engine)) return NULL;

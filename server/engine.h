@@ -58,6 +58,9 @@ size_t engine_waiting(struct engine *engine);
  * be called until it returns. Not from an engine thread. The engine is freed. */
 struct error *engine_stop(struct engine *engine) __attribute__((warn_unused_result));
 
+/* Any thread: something durable failed elsewhere; on_failed is told. Takes the error. */
+void engine_fail(struct engine *engine, struct error *error);
+
 /* Any thread. */
 struct node_metrics *engine_node_metrics(struct engine *engine);
 

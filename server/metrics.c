@@ -350,6 +350,13 @@ void metrics_write(struct buf *out, struct metrics_sources *sources)
            (double)metric_gauge_read(&sources->wal->write_bytes));
     histogram(writer, "etcd_disk_backend_commit_duration_seconds",
               "The latency distributions of commit called by backend.", &sources->backend->commit);
+    histogram(writer, "etcd_disk_backend_defrag_duration_seconds",
+              "The latency distribution of backend defragmentation.", &sources->backend->defragment);
+    histogram(writer, "etcd_disk_backend_snapshot_duration_seconds",
+              "The latency distribution of backend snapshots.", &sources->backend->snapshot);
+    simple(writer, "etcd_disk_defrag_inflight", "gauge",
+           "Whether or not defrag is active on the member. 1 means active, 0 means not.",
+           (double)metric_gauge_read(&sources->backend->defragmenting));
     write_grpc(writer, sources);
     write_identity(writer, sources);
     write_process(writer, sources);

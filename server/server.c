@@ -204,7 +204,12 @@ static void make_io(struct server *server)
 {
     const struct options *options = server->options;
     size_t method_count = 0;
-    server->services = (struct service_context){.engine = server->engine, .queue_limit = NODE_QUEUE_MAX};
+    server->services = (struct service_context){
+        .engine = server->engine,
+        .backend = server->member.backend,
+        .logger = server->logger,
+        .queue_limit = NODE_QUEUE_MAX,
+    };
     server->grpc_config = (struct grpc_server_config){
         .methods = service_methods(&method_count),
         .context = &server->services,

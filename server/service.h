@@ -10,12 +10,17 @@
 #include "node/node.h"
 #include "server/engine.h"
 
+#include <stdatomic.h>
+
 /* What calls find through grpc_call_server_context(). */
 struct watch_message;
 
 struct service_context {
     struct engine *engine;
-    size_t queue_limit; /* tasks waiting for the node beyond which requests are refused */
+    struct backend *backend; /* readers and defragmentation only */
+    const struct logger *logger;
+    atomic_uint snapshots, defragments; /* under way */
+    size_t queue_limit;                 /* tasks waiting for the node beyond which requests are refused */
 };
 
 extern const struct grpc_method *const service_kv_methods[];
@@ -24,6 +29,8 @@ extern const struct grpc_method *const service_lease_methods[];
 extern const struct grpc_method *const service_cluster_methods[];
 extern const struct grpc_method *const service_maintenance_methods[];
 extern const struct grpc_method *const service_health_methods[];
+/* Rows of service_maintenance_methods. */
+extern const struct grpc_method service_snapshot_method, service_defragment_method;
 
 /* The engine's on_watch (node thread): a watch response finds its stream. */
 void service_watch_on_message(void *context, struct watch_message *message);

@@ -11,5 +11,7 @@ const struct grpc_method *const service_maintenance_methods[] = {
     MAINTENANCE("Status", NODE_STATUS, etcdserverpb__status_request__descriptor),
     MAINTENANCE("Hash", NODE_HASH, etcdserverpb__hash_request__descriptor),
     MAINTENANCE("HashKV", NODE_HASH_KV, etcdserverpb__hash_kvrequest__descriptor),
+    &service_snapshot_method,
+    &service_defragment_method,
     NULL,
 };

@@ -22,7 +22,8 @@ static struct error *open_backend(const struct member_options *options, struct m
     TRY(backend_open(options->fs, member->directory.database, &backend, &member->backend));
     log_info(options->logger, "opened backend db", LOG_STRING("path", member->directory.database));
     member->recovery.backend = member->backend;
-    return NULL;
+    /* Not before: who holds the backend's lock is the only one here. */
+    return datadir_remove_leftovers(&member->directory, options->fs, options->logger);
 }
 
 /* ---- first start ---- */

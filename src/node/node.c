@@ -175,7 +175,7 @@ void node_stop(struct node *node)
     struct node_request_queue *queues[] = {&node->proposed,        &node->compactions,
                                            &node->reads_waiting,   &node->reads_asked,
                                            &node->reads_confirmed, &node->reads_local,
-                                           &node->hashes,          &node->jobs};
+                                           &node->settling,        &node->jobs};
     for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) {
         struct node_request *request;
         while ((request = TAILQ_FIRST(queues[i])) != NULL) {
@@ -272,10 +272,7 @@ static void answer_compactions(struct node *node)
     struct node_request *request;
     while ((request = TAILQ_FIRST(&node->compactions)) != NULL) {
         if (mvcc_compact_finished(node->store) < request->node.lease) return;
-        if (backend_in_flight(node->backend) || backend_pending_operations(node->backend) > 0) {
-            node->seal_now = true;
-            return;
-        }
+        if (!node_is_settled(node, request)) return;
         node_queue_remove(request);
         node_begin_response(node);
         node_reply(node, request, API_OK);
@@ -302,7 +299,7 @@ struct error *node_run(struct node *node)
     TRY(node_read_serve(node));
     TRY(compact_some(node));
     answer_compactions(node);
-    TRY(node_serve_hashes(node));
+    TRY(node_serve_settled(node));
     bool more = false;
     TRY(watch_hub_run(node->watches, node->now, node->config.limits.range_slice, &more));
     node->more = node->more || more;

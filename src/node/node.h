@@ -62,6 +62,8 @@ enum node_operation {
     NODE_STATUS,
     NODE_HASH,
     NODE_HASH_KV,
+    NODE_SETTLE, /* answers when all that is applied by now is committed; no message, response: the storage
+                    version */
     NODE_OPERATION_COUNT,
 };
 
@@ -87,9 +89,10 @@ struct node_request {
 
     /* The node's own, while it has the request. */
     struct {
-        uint64_t id;   /* of the proposal (InternalRaftRequest.header.ID), the key in the table of waiters */
-        int64_t lease; /* LeaseGrant: the id chosen; Compact: the revision it waits for */
-        void *job;     /* a range or hash in slices */
+        uint64_t id;    /* of the proposal (InternalRaftRequest.header.ID), the key in the table of waiters */
+        int64_t lease;  /* LeaseGrant: the id chosen; Compact: the revision it waits for */
+        uint64_t batch; /* waits until so many batches are committed; 0: not known yet */
+        void *job;      /* a range or hash in slices */
         bool registered;                  /* in the table of waiters */
         struct node_request_queue *queue; /* the queue it waits in */
         TAILQ_ENTRY(node_request) link;
@@ -181,6 +184,8 @@ void node_log_persisted(struct node *node, struct node_log_write *write);
 /* The batch is committed (backend_commit returned); gives it back to the backend. */
 struct error *node_backend_committed(struct node *node, struct backend_batch *batch)
     __attribute__((warn_unused_result));
+/* The backend's file was replaced by backend_defragment: reads move to the new one. */
+struct error *node_backend_replaced(struct node *node) __attribute__((warn_unused_result));
 /* The snapshot handed out (file and WAL record) is durable. */
 void node_snapshot_saved(struct node *node, uint64_t index);
 

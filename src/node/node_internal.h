@@ -133,15 +133,16 @@ struct node {
     uint64_t read_ids[NODE_READ_INDEX_IDS_MAX]; /* sent in the present round */
     size_t read_id_count;
     int64_t read_retry, read_deadline;
-    uint64_t read_term;               /* in which the round was begun */
-    struct node_request_queue hashes; /* wait until the backend is committed */
-    struct node_request_queue jobs;   /* ranges and hashes in slices, one slice each per run */
+    uint64_t read_term;                 /* in which the round was begun */
+    struct node_request_queue settling; /* hashes, snapshots: wait until the backend is committed */
+    struct node_request_queue jobs;     /* ranges and hashes in slices, one slice each per run */
 
     /* Backend. */
     struct backend_batch *sealed; /* handed out in node_collect, not yet committed: at most one exists */
     bool batch_collected;
-    uint64_t sealed_index;    /* consistent index inside the sealed batch */
-    uint64_t backend_durable; /* consistent index known to be committed */
+    uint64_t sealed_index;                      /* consistent index inside the sealed batch */
+    uint64_t backend_durable;                   /* consistent index known to be committed */
+    uint64_t batches_sealed, batches_committed; /* how many so far */
     bool seal_now;
     int64_t seal_at;
     int64_t compaction_next;
@@ -191,7 +192,7 @@ void node_read_advance(struct node *node);
 void node_read_state(struct node *node, const struct raft_read_state *state);
 void node_read_leader_changed(struct node *node);
 struct error *node_read_serve(struct node *node) __attribute__((warn_unused_result));
-struct error *node_serve_hashes(struct node *node) __attribute__((warn_unused_result));
+struct error *node_serve_settled(struct node *node) __attribute__((warn_unused_result));
 void node_read_abandon(struct node *node, struct node_request *request);
 
 /* ---- persist.c ---- */
@@ -199,6 +200,8 @@ void node_storage_append(struct node *node, struct raft_message *message);
 void node_storage_apply(struct node *node, struct raft_message *message);
 void node_deliver(struct node *node, struct raft_messages *responses);
 void node_seal_when_due(struct node *node);
+/* Whether all that was applied when the request first asked here is committed; sees to it. */
+bool node_is_settled(struct node *node, struct node_request *request);
 void node_snapshot_when_due(struct node *node);
 void node_compact_log(struct node *node);
 

@@ -162,7 +162,21 @@ void node_seal_when_due(struct node *node)
     node->seal_at = node->now + node->config.backend_batch_interval;
     node->sealed_index = backend_consistent_index(node->backend);
     node->sealed = backend_seal(node->backend);
+    if (node->sealed != NULL) node->batches_sealed++;
     node->batch_collected = false;
+}
+
+/* Batches that come later do not count, or a request would wait for ever while others write. */
+bool node_is_settled(struct node *node, struct node_request *request)
+{
+    if (request->node.batch == 0) {
+        bool pending = backend_pending_operations(node->backend) > 0 ||
+                       backend_consistent_index(node->backend) >
+                           (backend_in_flight(node->backend) ? node->sealed_index : node->backend_durable);
+        request->node.batch = node->batches_sealed + (pending ? 1 : 0);
+    }
+    if (request->node.batch > node->batches_sealed) node->seal_now = true;
+    return request->node.batch <= node->batches_committed;
 }
 
 struct error *node_backend_committed(struct node *node, struct backend_batch *batch)
@@ -170,5 +184,11 @@ struct error *node_backend_committed(struct node *node, struct backend_batch *ba
     assert(batch == node->sealed && node->batch_collected);
     node->sealed = NULL;
     node->backend_durable = node->sealed_index;
+    node->batches_committed = node->batches_sealed;
     return backend_committed(node->backend, batch);
+}
+
+struct error *node_backend_replaced(struct node *node)
+{
+    return backend_refresh(node->backend);
 }

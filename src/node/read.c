@@ -235,20 +235,24 @@ static void serve_keep_alive(struct node *node, struct node_request *request)
     node_reply(node, request, API_OK);
 }
 
-/* Hash is of the committed backend: it waits until everything applied so far is in it. */
-struct error *node_serve_hashes(struct node *node)
+/* Hashes and snapshots are of the committed backend: they wait until everything applied so far is in it. */
+struct error *node_serve_settled(struct node *node)
 {
-    struct node_request *request;
-    while ((request = TAILQ_FIRST(&node->hashes)) != NULL) {
-        uint32_t hash = 0;
-        if (backend_in_flight(node->backend) || backend_pending_operations(node->backend) > 0) {
-            node->seal_now = true;
-            return NULL;
-        }
-        TRY(backend_hash(node->backend, &hash));
+    struct node_request *request, *next;
+    for (request = TAILQ_FIRST(&node->settling); request != NULL; request = next) {
+        next = TAILQ_NEXT(request, node.link);
+        if (!node_is_settled(node, request)) continue;
         node_queue_remove(request);
-        node_begin_response(node);
-        wire_uint_field_nonzero(&node->scratch, 2, hash);
+        if (request->operation == NODE_HASH) {
+            uint32_t hash = 0;
+            TRY(backend_hash(node->backend, &hash));
+            node_begin_response(node);
+            wire_uint_field_nonzero(&node->scratch, 2, hash);
+        } else {
+            char version[NODE_VERSION_SIZE];
+            buf_clear(&node->scratch);
+            buf_append_string(&node->scratch, node_storage_version(node, version));
+        }
         node_reply(node, request, API_OK);
     }
     return NULL;
@@ -339,7 +343,8 @@ static struct error *serve(struct node *node, struct node_request *request)
         begin_hash_kv(node, request);
         return NULL;
     case NODE_HASH:
-        node_queue_put(&node->hashes, request);
+    case NODE_SETTLE:
+        node_queue_put(&node->settling, request);
         return NULL;
     case NODE_STATUS:
         serve_status(node, request);
