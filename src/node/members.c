@@ -8,7 +8,11 @@
 
 #include "membership.pb-c.h"
 
+#include <assert.h>
 #include <stdio.h>
+
+#define VERSION_INTERVAL (4 * NODE_SECOND)
+#define VERSION_PATIENCE NODE_SECOND
 
 /* ---- configuration changes ---- */
 
@@ -61,6 +65,7 @@ struct error *node_apply_conf_change(struct node *node, const struct raft_entry 
         cluster_apply_change(node->cluster, node->backend, &change);
     else
         conf_change.node_id = RAFT_NONE; /* refused: raft only takes note that the change is over */
+    node->membership_changed = node->membership_changed || status == API_OK;
     error = tell_raft(node, &conf_change);
     if (status == API_OK && change.kind == CLUSTER_REMOVE && change.member.id == node->config.member_id)
         node->removed = true;
@@ -79,6 +84,7 @@ void node_set_attributes(struct node *node, uint64_t id, const char *name,
         log_warn(node->logger, "ignored attributes of an unknown member", LOG_HEX("member-id", id));
         return;
     }
+    node->membership_changed = true;
     if (id != node->config.member_id || node->published) return;
     node->published = true;
     log_info(node->logger, "published local member to cluster through raft", LOG_HEX("local-member-id", id),
@@ -124,6 +130,7 @@ struct error *node_set_cluster_version(struct node *node, struct version version
     char text[NODE_VERSION_SIZE];
     bool had = cluster_version(node->cluster, &before);
     cluster_set_version(node->cluster, node->backend, version);
+    node->membership_changed = true;
     /* The schema follows the cluster: 3.6 is the first that names its version. */
     node_format_version(text, version_of(version.major, version.minor));
     if (version_compare_minor(version, version_of(3, 6)) >= 0)
@@ -182,22 +189,80 @@ void node_publish(struct node *node)
     node->publish_retry = node->now + node->request_timeout;
 }
 
+static struct node_member_version *find_version(struct node *node, uint64_t id)
+{
+    for (size_t i = 0; i < node->version_count; i++)
+        if (node->versions[i].id == id) return &node->versions[i];
+    return NULL;
+}
+
+/* Forgets members that are gone. */
+static void drop_old_versions(struct node *node)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < node->version_count; i++)
+        if (cluster_member(node->cluster, node->versions[i].id) != NULL)
+            node->versions[kept++] = node->versions[i];
+    node->version_count = kept;
+}
+
+void node_peer_version(struct node *node, uint64_t id, const char *version)
+{
+    struct version parsed;
+    if (version == NULL || !version_parse(bytes_from_string(version), &parsed)) parsed = (struct version){0};
+    drop_old_versions(node);
+    struct node_member_version *known = find_version(node, id);
+    if (known == NULL) {
+        if (cluster_member(node->cluster, id) == NULL) return;
+        assert(node->version_count < CLUSTER_MEMBERS_MAX);
+        known = &node->versions[node->version_count++];
+        known->id = id;
+    }
+    if (version_compare(known->version, parsed) == 0) return;
+    known->version = parsed;
+    node->version_next = node->now;
+}
+
+/* The lowest server version among the members; zero when one of them is not known. */
+static struct version lowest_version(struct node *node)
+{
+    struct version lowest;
+    if (!version_parse(bytes_from_string(node->config.version), &lowest)) return (struct version){0};
+    for (size_t i = 0; i < cluster_member_count(node->cluster); i++) {
+        uint64_t id = cluster_member_at(node->cluster, i)->id;
+        if (id == node->config.member_id) continue;
+        const struct node_member_version *known = find_version(node, id);
+        if (known == NULL || version_is_zero(known->version)) return (struct version){0};
+        if (version_compare(known->version, lowest) < 0) lowest = known->version;
+    }
+    return lowest;
+}
+
+/* `version`, or `most` when that is lower; zero stays zero. */
+static struct version lower_version(struct version version, const char *most)
+{
+    struct version limit;
+    if (version_is_zero(version) || most == NULL) return version;
+    if (!version_parse_target(bytes_from_string(most), &limit)) return version;
+    return version_compare_minor(limit, version) < 0 ? limit : version;
+}
+
 void node_agree_on_version(struct node *node)
 {
-    struct version own, highest, decided;
+    struct version decided, before;
     /* Only once the first entry of the own term is applied is the view of the cluster complete. */
     if (node->now < node->version_next || !lessor_is_primary(node->lessor)) return;
-    if (cluster_voter_count(node->cluster) != 1) return;
-    if (!version_parse(bytes_from_string(node->config.version), &own)) return;
-    if (node->config.max_cluster_version != NULL &&
-        version_parse_target(bytes_from_string(node->config.max_cluster_version), &highest) &&
-        version_compare_minor(highest, own) < 0)
-        own = highest;
-    node->version_next = node->now + 4 * NODE_SECOND;
-    if (!cluster_decide_version(node->cluster, own, &decided)) return;
+    struct version lowest = lower_version(lowest_version(node), node->config.max_cluster_version);
+    bool has_version = cluster_version(node->cluster, &before);
+    /* Members that were just started get a moment to say what they are, before the lowest is assumed. */
+    if (!has_version && version_is_zero(lowest) && node->now < node->leader_since + VERSION_PATIENCE) return;
+    node->version_next = node->now + VERSION_INTERVAL;
+    if (!cluster_decide_version(node->cluster, lowest, &decided)) return;
     char text[NODE_VERSION_SIZE];
     node_format_version(text, decided);
-    log_info(node->logger, "setting up initial cluster version using v3 API",
+    log_info(node->logger,
+             has_version ? "updating cluster version using v3 API"
+                         : "setting up initial cluster version using v3 API",
              LOG_STRING("cluster-version", text));
     buf_clear(&node->scratch);
     wire_bytes_field(&node->scratch, 1, bytes_from_string(text));

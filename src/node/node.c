@@ -99,12 +99,18 @@ static bool campaigns_alone(const struct node *node)
     return only.voter && only.id == node->config.member_id;
 }
 
+/* And not for the first tick, once what it knows to be committed is applied. */
+static bool campaigns_at_once(const struct node *node)
+{
+    return node->soft.role == RAFT_FOLLOWER && campaigns_alone(node);
+}
+
 void node_tick(struct node *node, int64_t now, uint64_t wall_ms)
 {
     assert(now >= node->now);
     node->now = now;
     node->wall_ms = wall_ms;
-    if (now < node->next_tick) return;
+    if (now < node->next_tick && !campaigns_at_once(node)) return;
     /* One tick however late it comes: a process that was paused has not listened in the meantime. */
     node->next_tick = now + node->config.tick;
     if (campaigns_alone(node))
@@ -167,6 +173,16 @@ struct error *node_message(struct node *node, const struct raft_message *message
     default:
         return error_new(ERROR_INVALID, "raft message refused: %s", raft_result_text(result));
     }
+}
+
+void node_peer_unreachable(struct node *node, uint64_t id)
+{
+    raft_report_unreachable(node->raft, id);
+}
+
+void node_snapshot_reported(struct node *node, uint64_t id, bool success)
+{
+    raft_report_snapshot(node->raft, id, success);
 }
 
 void node_stop(struct node *node)
@@ -327,7 +343,7 @@ static void earlier(int64_t *at, int64_t candidate)
 
 static int64_t next_wake(const struct node *node)
 {
-    int64_t at = node->next_tick;
+    int64_t at = campaigns_at_once(node) ? node->now : node->next_tick;
     if (backend_pending_operations(node->backend) > 0 && !backend_in_flight(node->backend))
         earlier(&at, node->seal_at);
     if (mvcc_compact_pending(node->store)) earlier(&at, node->compaction_next);
@@ -381,7 +397,9 @@ void node_collect(struct node *node, struct node_ready *ready)
         .wake_at = next_wake(node),
         .published = node->published,
         .removed = node->removed,
+        .membership_changed = node->membership_changed,
     };
+    node->membership_changed = false;
     if (node->sealed != NULL && !node->batch_collected) {
         ready->batch = node->sealed;
         node->batch_collected = true;
@@ -445,6 +463,11 @@ void node_status(const struct node *node, struct node_status *status)
 struct node_metrics *node_metrics(struct node *node)
 {
     return &node->metrics;
+}
+
+const struct cluster *node_cluster(const struct node *node)
+{
+    return node->cluster;
 }
 
 struct mvcc_store *node_store(struct node *node)

@@ -38,6 +38,7 @@
 
 struct arena;
 struct backend;
+struct cluster;
 struct watch_stream;
 struct backend_batch;
 struct node;
@@ -178,6 +179,14 @@ void node_watch_close(struct node *node, struct watch_stream *stream);
 /* A message from a peer; borrowed. Malformed or misplaced ones return an error and change nothing. */
 struct error *node_message(struct node *node, const struct raft_message *message)
     __attribute__((warn_unused_result));
+/* A message to that member was not delivered: until it is heard again, entries are sent to it one message at
+ * a time. */
+void node_peer_unreachable(struct node *node, uint64_t id);
+/* What became of a RAFT_SNAP among peer_messages; each of them must be reported once. */
+void node_snapshot_reported(struct node *node, uint64_t id, bool success);
+/* The server version that another member reports; NULL: it is not known any more. The leader settles the
+ * cluster's version by these. */
+void node_peer_version(struct node *node, uint64_t id, const char *version);
 
 /* The oldest log write handed out is durable. */
 void node_log_persisted(struct node *node, struct node_log_write *write);
@@ -228,11 +237,15 @@ struct node_ready {
     int64_t wake_at;             /* call node_tick and node_run by then even without input */
     bool published; /* client requests can be served: the member is known to the cluster under its name */
     bool removed;   /* the member was removed from the cluster: stop for good */
+    bool membership_changed; /* node_cluster differs from what it was at the last node_collect */
 };
 
 void node_collect(struct node *node, struct node_ready *ready);
 
 /* ---- looking at it (status RPC, metrics, laboratory, tests) ---- */
+
+/* Members, removed ids and versions as applied; borrowed until the next node_run (cluster_copy it). */
+const struct cluster *node_cluster(const struct node *node);
 
 struct node_status {
     uint64_t leader;

@@ -59,6 +59,12 @@ struct alarm {
     int type; /* Etcdserverpb__AlarmType */
 };
 
+/* The server version that another member has reported. */
+struct node_member_version {
+    uint64_t id;
+    struct version version; /* zero: not known */
+};
+
 /* FIFO of mails on their way out. */
 struct node_outbox {
     struct mail *oldest;
@@ -107,6 +113,9 @@ struct node {
     struct lessor *lessor;
     struct cluster *cluster;
     struct watch_hub *watches;
+    bool membership_changed; /* since node_collect */
+    struct node_member_version versions[CLUSTER_MEMBERS_MAX];
+    size_t version_count;
     struct alarm alarms[NODE_ALARMS_MAX];
     size_t alarm_count;
     struct arena *arena; /* for the entry being applied, reset after each */

@@ -68,6 +68,7 @@ static struct error *build_state(struct node *node)
     kv_init(&node->kv, node->store);
     node->cluster = cluster_new(&cluster);
     TRY(cluster_load(node->cluster, node->backend));
+    node->membership_changed = true;
     TRY(node_alarms_recover(node));
     struct watch_options watches = {
         .window_bytes = node->config.limits.watch_window_bytes,
@@ -76,6 +77,7 @@ static struct error *build_state(struct node *node)
         .seed = rng_next(&node->rng),
     };
     node->watches = watch_hub_new(node->store, &watches);
+    backend_forget_pages(node->backend); /* the index is built; values are read one by one from now on */
     return NULL;
 }
 
