@@ -9,16 +9,27 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#define JOURNAL_SOCKET "/run/systemd/journal/socket"
+
 enum { OUTPUTS_MAX = 16, SAMPLES = 512, SAMPLE_FIRST = 100, SAMPLE_THEREAFTER = 100 };
+
+/* Where lines go. */
+struct outputs {
+    int files[OUTPUTS_MAX];
+    size_t count;
+    bool is_journal; /* files[0] is a datagram socket to it */
+};
 
 static struct {
     pthread_mutex_t mutex;
     struct logger logger;
-    int outputs[OUTPUTS_MAX];
-    size_t output_count;
+    struct outputs outputs;
+    enum logging_format format;
     struct buf line;
     /* Counts per (level, message) in the present second, by hash: a collision only samples a little more. */
     struct {
@@ -52,8 +63,7 @@ static void append_time(struct buf *line, int64_t wall)
     localtime_r(&seconds, &local);
     strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &local);
     strftime(zone, sizeof(zone), "%z", &local);
-    buf_printf(line, "\"%s.%06d%s\"", text, (int)(wall % LOOP_SECOND / 1000),
-               local.tm_gmtoff == 0 ? "Z" : zone);
+    buf_printf(line, "%s.%06d%s", text, (int)(wall % LOOP_SECOND / 1000), local.tm_gmtoff == 0 ? "Z" : zone);
 }
 
 /* "server/main.c" of whatever path the compiler was given. */
@@ -119,22 +129,52 @@ static void append_value(struct buf *line, const struct log_field *field)
     buf_deinit(&text);
 }
 
-void logging_format(struct buf *line, const struct log_record *record, int64_t wall_nanoseconds)
+/* `first` stands before the first field, `next` before each further one. */
+static void append_fields(struct buf *line, const struct log_record *record, const char *first,
+                          const char *next, const char *behind_key)
 {
-    buf_printf(line, "{\"level\":\"%s\",\"ts\":", log_level_name(record->level));
-    append_time(line, wall_nanoseconds);
-    if (record->name != NULL) buf_printf(line, ",\"logger\":\"%s\"", record->name);
-    buf_printf(line, ",\"caller\":\"%s:%d\",\"msg\":", last_two_parts(record->file), record->line);
-    append_text(line, record->message);
+    const char *before = first;
     for (size_t i = 0; i < record->field_count; i++) {
         const struct log_field *field = &record->fields[i];
         if (field->kind == LOG_FIELD_ABSENT) continue;
-        buf_append_byte(line, ',');
+        buf_append_string(line, before);
         append_text(line, field->key);
-        buf_append_byte(line, ':');
+        buf_append_string(line, behind_key);
         append_value(line, field);
+        before = next;
     }
+    if (before == next && *first == '\t') buf_append_byte(line, '}');
+}
+
+static void append_json(struct buf *line, const struct log_record *record, int64_t wall)
+{
+    buf_printf(line, "{\"level\":\"%s\",\"ts\":\"", log_level_name(record->level));
+    append_time(line, wall);
+    buf_append_byte(line, '"');
+    if (record->name != NULL) buf_printf(line, ",\"logger\":\"%s\"", record->name);
+    buf_printf(line, ",\"caller\":\"%s:%d\",\"msg\":", last_two_parts(record->file), record->line);
+    append_text(line, record->message);
+    append_fields(line, record, ",", ",", ":");
     buf_append_string(line, "}\n");
+}
+
+static void append_console(struct buf *line, const struct log_record *record, int64_t wall)
+{
+    append_time(line, wall);
+    buf_printf(line, "\t%s\t", log_level_name(record->level));
+    if (record->name != NULL) buf_printf(line, "%s\t", record->name);
+    buf_printf(line, "%s:%d\t%s", last_two_parts(record->file), record->line, record->message);
+    append_fields(line, record, "\t{", ", ", ": ");
+    buf_append_byte(line, '\n');
+}
+
+void logging_format_line(struct buf *line, enum logging_format format, const struct log_record *record,
+                         int64_t wall_nanoseconds)
+{
+    if (format == LOGGING_CONSOLE)
+        append_console(line, record, wall_nanoseconds);
+    else
+        append_json(line, record, wall_nanoseconds);
 }
 
 /* ---- the process's log ---- */
@@ -163,6 +203,19 @@ static void write_line(int output, struct bytes line)
     }
 }
 
+/* The journal takes fields as NAME=value lines; a value with a newline in it would need the binary form, and
+ * a log line has none. */
+static void write_journal(int journal, struct bytes line, enum log_level level)
+{
+    static const char *const priorities[] = {"7", "6", "4", "3", "2"};
+    struct buf message = {0};
+    buf_printf(&message, "PRIORITY=%s\nPACKAGE=etcd\nSYSLOG_IDENTIFIER=etcd\nMESSAGE=",
+               priorities[level > LOG_FATAL ? LOG_FATAL : level]);
+    buf_append_bytes(&message, line);
+    write_line(journal, buf_bytes(&message));
+    buf_deinit(&message);
+}
+
 static void emit(void *context, const struct log_record *record)
 {
     (void)context;
@@ -170,43 +223,96 @@ static void emit(void *context, const struct log_record *record)
     pthread_mutex_lock(&state.mutex);
     if (!is_sampled_out(record, wall)) {
         buf_clear(&state.line);
-        logging_format(&state.line, record, wall);
-        for (size_t i = 0; i < state.output_count; i++) write_line(state.outputs[i], buf_bytes(&state.line));
+        logging_format_line(&state.line, state.format, record, wall);
+        if (state.outputs.is_journal)
+            write_journal(state.outputs.files[0], buf_bytes(&state.line), record->level);
+        else
+            for (size_t i = 0; i < state.outputs.count; i++)
+                write_line(state.outputs.files[i], buf_bytes(&state.line));
     }
     pthread_mutex_unlock(&state.mutex);
 }
 
-static struct error *open_output(const char *name, int *output)
+/* ---- outputs ---- */
+
+static struct error *open_journal(struct outputs *outputs)
 {
-    if (strcmp(name, "default") == 0 || strcmp(name, "stderr") == 0) {
-        *output = STDERR_FILENO;
-    } else if (strcmp(name, "stdout") == 0) {
-        *output = STDOUT_FILENO;
-    } else {
-        *output = open(name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-        if (*output < 0) return error_system(errno, "open sink \"%s\": open %s", name, name);
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = JOURNAL_SOCKET};
+    int journal = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (journal < 0 || connect(journal, (struct sockaddr *)&address, sizeof(address)) != 0) {
+        struct error *error = error_system(errno, "can't find journal (%s)", JOURNAL_SOCKET);
+        if (journal >= 0) close(journal);
+        return error;
     }
+    outputs->files[outputs->count++] = journal;
+    outputs->is_journal = true;
     return NULL;
 }
 
-struct error *logging_open(const char *outputs, enum log_level level, const struct logger **logger)
+static struct error *open_output(const char *name, struct outputs *outputs)
 {
-    char *list = mem_strdup(outputs), *rest = list, *name;
-    struct error *error = NULL;
-    while (error == NULL && (name = strsep(&rest, ",")) != NULL && state.output_count < OUTPUTS_MAX) {
-        error = open_output(name, &state.outputs[state.output_count]);
-        if (error == NULL) state.output_count++;
+    int output = STDERR_FILENO;
+    if (outputs->count == OUTPUTS_MAX)
+        return error_new(ERROR_LIMIT, "--log-outputs names more than %d outputs", OUTPUTS_MAX);
+    if (strcmp(name, "systemd/journal") == 0) return open_journal(outputs);
+    if (strcmp(name, "stdout") == 0) {
+        output = STDOUT_FILENO;
+    } else if (strcmp(name, "default") != 0 && strcmp(name, "stderr") != 0) {
+        output = open(name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+        if (output < 0) return error_system(errno, "open sink \"%s\": open %s", name, name);
     }
-    free(list);
-    state.logger = (struct logger){.level = level, .emit = emit};
-    *logger = &state.logger;
+    outputs->files[outputs->count++] = output;
+    return NULL;
+}
+
+static bool names_output(const char *list, const char *name)
+{
+    size_t size = strlen(name);
+    for (; *list != '\0'; list += strcspn(list, ","), list += *list == ',')
+        if (strcspn(list, ",") == size && memcmp(list, name, size) == 0) return true;
+    return false;
+}
+
+static void close_outputs(struct outputs *outputs)
+{
+    for (size_t i = 0; i < outputs->count; i++)
+        if (outputs->files[i] > STDERR_FILENO) close(outputs->files[i]);
+    *outputs = (struct outputs){0};
+}
+
+static struct error *open_outputs(const char *list, struct outputs *outputs)
+{
+    bool several = strchr(list, ',') != NULL;
+    if (several && names_output(list, "default"))
+        return error_new(ERROR_INVALID, "multi logoutput for \"default\" is not supported yet");
+    if (several && names_output(list, "systemd/journal"))
+        return error_new(ERROR_INVALID, "the journal cannot be combined with other --log-outputs (%s)", list);
+    if (names_output(list, "/dev/null")) return NULL;
+    char *copy = mem_strdup(list), *rest = copy, *name;
+    struct error *error = NULL;
+    while (error == NULL && (name = strsep(&rest, ",")) != NULL) error = open_output(name, outputs);
+    free(copy);
     return error;
+}
+
+struct error *logging_open(const struct logging_options *options, const struct logger **logger)
+{
+    struct outputs outputs = {0};
+    struct error *error = open_outputs(options->outputs, &outputs);
+    if (error != NULL) {
+        close_outputs(&outputs);
+        return error;
+    }
+    close_outputs(&state.outputs);
+    state.outputs = outputs;
+    state.format = options->format;
+    state.logger = (struct logger){.level = options->level, .emit = emit};
+    *logger = &state.logger;
+    return NULL;
 }
 
 void logging_close(void)
 {
-    for (size_t i = 0; i < state.output_count; i++)
-        if (state.outputs[i] > STDERR_FILENO) close(state.outputs[i]);
-    state.output_count = 0;
+    close_outputs(&state.outputs);
     buf_deinit(&state.line);
 }

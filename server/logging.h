@@ -2,6 +2,8 @@
  *
  *     {"level":"info","ts":"2026-01-02T03:04:05.678901Z","caller":"server/main.c:73","msg":"...","field":...}
  *
+ * The time is local, with its zone as +0800, or Z in UTC. Before the first logging_open nothing is written.
+ *
  * One line per record, written with one write() to every output; any thread. Repeats are sampled: of one
  * message at one level the first 100 in a second, then every 100th.
  */
@@ -14,15 +16,29 @@
 /* A log level by its name in --log-level. False when unknown. */
 bool logging_parse_level(const char *name, enum log_level *level);
 
-/* Opens the outputs: "default", "stderr", "stdout" or a path to append to; several separated by commas. One
- * log per process; *logger lives until logging_close. */
-struct error *logging_open(const char *outputs, enum log_level level, const struct logger **logger)
+enum logging_format {
+    LOGGING_JSON,
+    LOGGING_CONSOLE, /* ts<TAB>level<TAB>caller<TAB>msg<TAB>{"key": value, ...} */
+};
+
+struct logging_options {
+    const char *outputs; /* --log-outputs */
+    enum log_level level;
+    enum logging_format format;
+};
+
+/* Opens the outputs: "default", "stderr", "stdout", "systemd/journal" or a path to append to; several
+ * separated by commas, of which each gets every line. "/dev/null" among them silences all. "default" and the
+ * journal stand alone. One log per process; *logger lives until logging_close. After an error it is what it
+ * was before, so that the error can be logged. */
+struct error *logging_open(const struct logging_options *options, const struct logger **logger)
     __attribute__((warn_unused_result));
 void logging_close(void);
 
 /* One line of a record at that wall-clock time (nanoseconds), newline included; for tests and for
  * logging_open's writer. */
 struct buf;
-void logging_format(struct buf *line, const struct log_record *record, int64_t wall_nanoseconds);
+void logging_format_line(struct buf *line, enum logging_format format, const struct log_record *record,
+                         int64_t wall_nanoseconds);
 
 #endif

@@ -1,10 +1,13 @@
 /* etcd: parses the configuration, opens the log, runs the server. */
 #include "base/arena.h"
+#include "base/memory.h"
 #include "config.h"
 #include "server/logging.h"
 #include "server/options.h"
 #include "server/server.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,63 +21,125 @@ extern char **environ;
 
 enum { EXIT_CONFIGURATION = 1, EXIT_USAGE = 2 };
 
+/* etcd's four lines, then ours. */
 static void print_version(void)
 {
-    printf("etcd Version: %s\nGit SHA: %s-%s\nGo Version: none (C, %s)\nGo OS/Arch: linux/amd64\n%s %s\n",
-           ETCD_VERSION, PACKAGE_NAME, PACKAGE_VERSION, __VERSION__, PACKAGE_NAME, PACKAGE_VERSION);
+    struct utsname system = {0};
+    uname(&system);
+    printf("etcd Version: %s\nGit SHA: %s-%s\nGo Version: none (C, %s)\nGo OS/Arch: linux/%s\n%s %s\n",
+           ETCD_VERSION, PACKAGE_NAME, PACKAGE_VERSION, __VERSION__,
+           strcmp(system.machine, "x86_64") == 0 ? "amd64" : system.machine, PACKAGE_NAME, PACKAGE_VERSION);
 }
 
-static void print_help(void)
+static void print(void (*write)(struct buf *out), FILE *stream)
 {
-    struct buf usage = {0}, help = {0};
-    options_usage(&usage);
-    options_help(&help);
-    fputs(buf_string(&usage), stderr);
-    fputs(buf_string(&help), stdout);
-    buf_deinit(&usage);
-    buf_deinit(&help);
+    struct buf text = {0};
+    write(&text);
+    fputs(buf_string(&text), stream);
+    buf_deinit(&text);
+}
+
+/* ---- what goes wrong before the log is open ---- */
+
+static int refuse_usage(struct error *error)
+{
+    fprintf(stderr, "%s\n", error->text);
+    print(options_usage, stderr);
+    error_free(error);
+    return EXIT_USAGE;
 }
 
 static int refuse(const struct options_parsed *parsed, struct error *error)
 {
-    fprintf(stderr, "%s\n", error->text);
-    if (parsed->usage) {
-        struct buf usage = {0};
-        options_usage(&usage);
-        fputs(buf_string(&usage), stderr);
-        buf_deinit(&usage);
-    }
+    const struct logger *logger = &log_discard;
+    struct logging_options log = {.outputs = "stderr", .level = LOG_INFO};
+    if (parsed->failure == OPTIONS_USAGE) return refuse_usage(error);
+    struct error *failure = logging_open(&log, &logger);
+    error_free(failure); /* stderr needs no opening */
+    if (parsed->failure == OPTIONS_CONFLICT)
+        LOG_AT(logger, LOG_FATAL, error->text, LOG_STRING("environment-variable", parsed->conflict));
+    else if (parsed->failure == OPTIONS_ADVERTISE_URLS_UNSET)
+        log_warn(logger, "advertise client URLs are not set", LOG_STRING("error", error->text));
+    else
+        log_warn(logger, "failed to verify flags", LOG_STRING("error", error->text));
     error_free(error);
-    return parsed->usage ? EXIT_USAGE : EXIT_CONFIGURATION;
+    return EXIT_CONFIGURATION;
 }
 
-static void log_lines(const struct logger *logger, struct buf *lines, bool recognized)
+static struct error *open_log(const struct options *options, const struct logger **logger)
 {
-    char *rest = (char *)(uintptr_t)buf_string(lines), *line;
-    while ((line = strsep(&rest, "\n")) != NULL && *line != '\0') {
-        char *value = strchr(line, '=');
-        if (!recognized || value == NULL) {
-            log_warn(logger, "unrecognized environment variable", LOG_STRING("environment-variable", line));
-            continue;
+    struct logging_options log = {
+        .outputs = options->log_outputs,
+        .format = strcmp(options->log_format, "console") == 0 ? LOGGING_CONSOLE : LOGGING_JSON,
+    };
+    if (!logging_parse_level(options->log_level, &log.level))
+        return error_new(ERROR_INVALID, "unrecognized level: \"%s\"", options->log_level);
+    return logging_open(&log, logger);
+}
+
+/* ---- the first lines of the log ---- */
+
+/* The words of the command line, passwords masked. */
+static void log_arguments(const struct logger *logger, struct arena *memory, int argc, char **argv)
+{
+    const char **words = arena_alloc(memory, (size_t)argc * sizeof(*words));
+    for (int i = 0; i < argc; i++) {
+        const char *name = argv[i] + strspn(argv[i], "-");
+        bool is_password = i > 0 && name > argv[i] && strncmp(name, "discovery-password", 18) == 0;
+        words[i] = argv[i];
+        if (is_password && name[18] == '=')
+            words[i] = arena_printf(memory, "%.*s***", (int)(name - argv[i]) + 19, argv[i]);
+        if (is_password && name[18] == '\0' && i + 1 < argc) {
+            words[++i] = "***";
         }
-        *value++ = '\0';
-        log_info(logger, "recognized and used environment variable", LOG_STRING("variable-name", line),
-                 LOG_STRING("variable-value", value));
+    }
+    log_info(logger, "Running: ", LOG_STRINGS("args", words, (size_t)argc));
+}
+
+static void log_notes(const struct logger *logger, const struct options_parsed *parsed)
+{
+    for (size_t i = 0; i < parsed->note_count; i++) {
+        const struct options_note *note = &parsed->notes[i];
+        struct log_field fields[2];
+        size_t count = 0;
+        for (size_t k = 0; k < 2; k++)
+            if (note->keys[k] != NULL) fields[count++] = LOG_STRING(note->keys[k], note->values[k]);
+        log_emit(logger, note->level, __FILE__, __LINE__, note->message, fields, count);
     }
 }
 
-static void log_start(const struct logger *logger, struct options_parsed *parsed, char **argv, int argc)
+/* Tells a member's directory from an empty one, and what does not belong there. */
+static struct error *look_at_data(const char *path, const struct logger *logger, bool *has_member)
 {
-    struct buf configuration = {0};
-    log_lines(logger, &parsed->used_environment, true);
-    log_lines(logger, &parsed->warnings, false);
-    log_info(logger, "Running: ", LOG_STRINGS("args", (const char *const *)argv, (size_t)argc));
-    options_json(&parsed->options, &configuration);
-    log_info(logger, "starting an etcd server", LOG_STRING("etcd-version", ETCD_VERSION),
-             LOG_STRING("release", PACKAGE_NAME " " PACKAGE_VERSION),
-             LOG_INT("max-cpu-available", sysconf(_SC_NPROCESSORS_ONLN)),
-             LOG_JSON("configuration", buf_string(&configuration)));
-    buf_deinit(&configuration);
+    DIR *directory = opendir(path);
+    const struct dirent *entry;
+    *has_member = false;
+    if (directory == NULL && errno != ENOENT)
+        return error_system(errno, "failed to list data directory %s", path);
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        if (strcmp(entry->d_name, "member") == 0)
+            *has_member = true;
+        else if (entry->d_name[0] != '.')
+            log_warn(logger, "found invalid file under data directory", LOG_STRING("filename", entry->d_name),
+                     LOG_STRING("data-dir", path));
+    }
+    if (directory != NULL) closedir(directory);
+    log_info(logger, *has_member ? "server has already been initialized" : "Initialize and start etcd server",
+             LOG_STRING("data-dir", path), LOG_STRING("dir-type", *has_member ? "member" : "empty"));
+    return NULL;
+}
+
+static int run(struct options_parsed *parsed, const struct logger *logger, int *signal_number)
+{
+    bool has_member = false;
+    struct error *error = look_at_data(parsed->options.data_dir, logger, &has_member);
+    if (error == NULL) error = server_run(&parsed->options, logger, has_member, signal_number);
+    if (error == NULL) return 0;
+    log_warn(logger, "failed to start", LOG_STRING("error", error->text));
+    /* etcd's last line, whatever the cause. */
+    LOG_AT(logger, LOG_FATAL, "discovery failed", LOG_STRING("error", error->text));
+    error_free(error);
+    return EXIT_CONFIGURATION;
 }
 
 /* Ends as etcd does: by the signal itself, so that whoever waits sees it. */
@@ -88,37 +153,34 @@ static void end_by_signal(int number)
     raise(number);
 }
 
+static int start(struct options_parsed *parsed, int argc, char **argv, int *signal_number)
+{
+    const struct logger *logger = NULL;
+    struct error *error = options_parse(argc, argv, environ, parsed);
+    if (error == NULL && parsed->options.version) {
+        print_version();
+        return 0;
+    }
+    if (error == NULL && parsed->options.help) {
+        print(options_usage, stderr);
+        print(options_help, stdout);
+        return 0;
+    }
+    if (error == NULL) error = options_complete(parsed);
+    if (error == NULL) error = open_log(&parsed->options, &logger);
+    if (error != NULL) return refuse(parsed, error);
+    log_arguments(logger, parsed->memory, argc, argv);
+    log_notes(logger, parsed);
+    return run(parsed, logger, signal_number);
+}
+
 int main(int argc, char **argv)
 {
     struct options_parsed parsed;
-    struct arena *memory = arena_new();
-    const struct logger *logger = NULL;
-    enum log_level level;
     int signal_number = 0;
-    struct error *error = options_parse(argc, argv, environ, &parsed);
-    if (error == NULL && (parsed.options.version || parsed.options.help)) {
-        if (parsed.options.version)
-            print_version();
-        else
-            print_help();
-        options_deinit(&parsed);
-        arena_free(memory);
-        return 0;
-    }
-    if (error == NULL) error = options_complete(&parsed, memory);
-    if (error == NULL && !logging_parse_level(parsed.options.log_level, &level))
-        error = error_new(ERROR_INVALID, "unrecognized level: \"%s\"", parsed.options.log_level);
-    if (error == NULL) error = logging_open(parsed.options.log_outputs, level, &logger);
-    if (error != NULL) return refuse(&parsed, error);
-    log_start(logger, &parsed, argv, argc);
-    error = server_run(&parsed.options, logger, &signal_number);
-    if (error != NULL) {
-        LOG_AT(logger, LOG_FATAL, "failed to start", LOG_STRING("error", error->text));
-        return EXIT_CONFIGURATION;
-    }
+    int status = start(&parsed, argc, argv, &signal_number);
     logging_close();
     options_deinit(&parsed);
-    arena_free(memory);
-    end_by_signal(signal_number);
-    return 0;
+    if (status == 0) end_by_signal(signal_number);
+    return status;
 }

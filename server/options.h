@@ -1,8 +1,17 @@
 /* options: the server's configuration, described once.
  *
- * Every option is a row of one table: its flag, the field it sets, its type, its default and its help. The
+ * Every option is a row of one table (options_table.c): its flag, the field it sets, its type, its default,
+ * its help, its place in a configuration file, and for names that etcd once had: what became of them. The
  * table drives flags (Go's syntax: -name, --name=value, --name value; booleans only with =), the environment
- * (ETCD_NAME, "-" as "_") and --help. A flag wins over the environment; giving both is an error, as in etcd.
+ * (ETCD_NAME, "-" as "_"), the YAML file, --help and the manual page.
+ *
+ * Sources: --config-file, or else ETCD_CONFIG_FILE, names a file that alone decides: all other flags and
+ * variables are then without effect. Otherwise a flag wins over the environment, which wins over the default;
+ * a flag and a variable for one option are a conflict, even if equal.
+ *
+ * What a member of a cluster of one cannot do yet (TLS, authentication, discovery...) has rows too: they are
+ * parsed and checked like all others, and a value that asks for it refuses the start. Nothing that changes
+ * what is safe is dropped in silence.
  */
 #ifndef SERVER_OPTIONS_H
 #define SERVER_OPTIONS_H
@@ -11,22 +20,46 @@
 #include "base/error.h"
 #include "base/log.h"
 
+/* Feature gates, in the order of their names in --feature-gates (options_gates.c). */
+enum options_gate {
+    GATE_ALL_ALPHA,
+    GATE_ALL_BETA,
+    GATE_COMPACT_HASH_CHECK,
+    GATE_FAST_LEASE_KEEP_ALIVE,
+    GATE_INITIAL_CORRUPT_CHECK,
+    GATE_LEASE_CHECKPOINT,
+    GATE_LEASE_CHECKPOINT_PERSIST,
+    GATE_PRIORITY_REQUEST,
+    GATE_SET_MEMBER_LOCAL_ADDR,
+    GATE_STOP_GRPC_SERVICE_ON_DEFRAG,
+    GATE_TXN_MODE_WRITE_WITH_SHARED_BUFFER,
+    OPTIONS_GATE_COUNT,
+};
+
 struct options {
     const char *name;
     const char *data_dir;
     const char *wal_dir;
     const char *listen_peer_urls;
     const char *listen_client_urls;
+    const char *listen_client_http_urls; /* "": HTTP is served on listen_client_urls too */
     const char *listen_metrics_urls;
     const char *initial_advertise_peer_urls;
     const char *advertise_client_urls;
     const char *initial_cluster;
     const char *initial_cluster_state;
     const char *initial_cluster_token;
+    const char *cors;           /* comma list of origins, or "*" */
+    const char *host_whitelist; /* comma list of hosts, or "*" */
     const char *log_level;
     const char *log_outputs;
+    const char *log_format; /* "json", "console" */
     const char *logger;
-    const char *metrics;
+    const char *metrics; /* "basic", "extensive" */
+    const char *auto_compaction_mode;
+    const char *auto_compaction_retention;
+    const char *config_file;
+    const char *feature_gates;
     const char *max_cluster_version; /* ours */
     uint64_t snapshot_count;
     uint64_t snapshot_catchup_entries;
@@ -37,9 +70,9 @@ struct options {
     uint64_t max_txn_ops;
     uint64_t max_request_bytes;
     uint64_t max_concurrent_streams;
-    uint64_t backend_batch_limit;
-    uint64_t compaction_batch_limit;
     uint64_t io_threads; /* ours: 0 chooses */
+    int64_t backend_batch_limit;
+    int64_t compaction_batch_limit;
     int64_t quota_backend_bytes;
     int64_t backend_batch_interval; /* nanoseconds, like all durations */
     int64_t compaction_sleep_interval;
@@ -47,41 +80,66 @@ struct options {
     int64_t grpc_keepalive_interval;
     int64_t grpc_keepalive_timeout;
     int64_t watch_progress_notify_interval;
+    int64_t warning_apply_duration;
     int64_t warning_unary_request_duration;
+    int64_t compact_hash_check_time;
     bool pre_vote;
     bool strict_reconfig_check;
     bool initial_election_tick_advance;
     bool unsafe_no_fsync;
     bool enable_grpc_gateway;
+    bool enable_pprof;
     bool version;
     bool help;
+
+    /* Filled in by options_complete. */
+    bool gates[OPTIONS_GATE_COUNT];
+    int64_t auto_compaction_period;    /* nanoseconds; 0: not by time */
+    int64_t auto_compaction_revisions; /* 0: not by revisions */
 };
 
-enum option_source { OPTION_DEFAULT, OPTION_FLAG, OPTION_ENVIRONMENT };
+/* A line for the log that parsing gave rise to; logged once the log is open. */
+struct options_note {
+    enum log_level level;
+    const char *message;
+    const char *keys[2]; /* NULL: no (further) field */
+    const char *values[2];
+};
 
-/* What the options came to, for the start-up log and later checks. */
+enum options_failure {
+    OPTIONS_REFUSED,             /* a value, or values together, are wrong: exit status 1 */
+    OPTIONS_USAGE,               /* flag syntax: exit status 2, with the usage */
+    OPTIONS_CONFLICT,            /* a flag and a variable for one option: exit status 1 */
+    OPTIONS_ADVERTISE_URLS_UNSET /* listen- without advertise-client-urls: exit status 1 */
+};
+
 struct options_parsed {
     struct options options;
-    struct buf warnings;         /* lines for the log: "ETCD_FOO=1" of unrecognized variables, one per line */
-    struct buf used_environment; /* "ETCD_NAME=value" lines */
-    bool usage;                  /* the error is one of flag syntax: exit status 2 */
+    struct options_note *notes;
+    size_t note_count;
+    enum options_failure failure; /* what kind of error was returned */
+    const char *conflict;         /* OPTIONS_CONFLICT: the variable */
+    struct arena *memory;         /* texts made on the way; lives until options_deinit */
 };
 
-/* Values are borrowed from argv and environment, which must stay. An error's text is Go's. */
+/* Reads flags, environment or file. Values are borrowed from argv and environment, which must stay. An
+ * error's text is etcd's. With --version or --help nothing else is looked at. options_deinit is needed after
+ * errors, too. */
 struct error *options_parse(int argc, char **argv, char **environment, struct options_parsed *parsed)
     __attribute__((warn_unused_result));
 void options_deinit(struct options_parsed *parsed);
 
-/* Fills in what depends on other options, and checks them together (texts are etcd's). `arena`-like: derived
- * texts live in `memory` until it is freed. */
-struct arena;
-struct error *options_complete(struct options_parsed *parsed, struct arena *memory)
-    __attribute__((warn_unused_result));
+/* Fills in what depends on other options, and checks them together, in etcd's order. */
+struct error *options_complete(struct options_parsed *parsed) __attribute__((warn_unused_result));
 
-/* --help: usage, then every option with default and help. */
+/* --help: usage for stderr, then every option with default and help, for stdout. */
 void options_usage(struct buf *out);
 void options_help(struct buf *out);
-/* The whole configuration as JSON, for one line of the start-up log. */
-void options_json(const struct options *options, struct buf *out);
+/* The same options as the OPTIONS section of a manual page (roff). */
+void options_manual(struct buf *out);
+
+/* One line of the start-up log with the whole configuration, as etcd's "starting an etcd server".
+ * member_initialized: the data directory holds a member. */
+void options_log(const struct options *options, const struct logger *logger, bool member_initialized);
 
 #endif

@@ -10,6 +10,7 @@
 #include "server/engine.h"
 #include "server/http_endpoints.h"
 #include "server/metrics.h"
+#include "server/notify.h"
 #include "server/rpc.h"
 #include "server/service.h"
 
@@ -24,6 +25,9 @@
 
 #define DRAIN_TIME     (500 * LOOP_MILLISECOND)
 #define PURGE_INTERVAL (30 * LOOP_SECOND)
+/* While the database is locked: between two tries, and between two lines in the log. */
+#define LOCK_POLL_INTERVAL (50 * LOOP_MILLISECOND)
+#define LOCK_TELL_INTERVAL (10 * LOOP_SECOND)
 
 enum {
     IO_LOOPS_MAX = 8,
@@ -33,13 +37,16 @@ enum {
     METHODS_TABLE_MAX = 64
 };
 
+/* What a listener serves: the first two from the start, the others once the member is published. */
+enum traffic { TRAFFIC_PEER, TRAFFIC_METRICS, TRAFFIC_GRPC_HTTP, TRAFFIC_GRPC, TRAFFIC_HTTP };
+
 /* What one I/O loop serves with. */
 struct io {
     struct server *server;
     struct loop *loop;
     struct grpc_server *grpc;
     struct http1_server *http;
-    struct port client, metrics, peer;
+    struct port client, client_http, metrics, peer;
     struct loop_task close;
 };
 
@@ -52,7 +59,8 @@ struct server {
     struct io io[IO_LOOPS_MAX];
     size_t io_count;
     struct listener *listeners[LISTENERS_MAX];
-    bool is_client[LISTENERS_MAX]; /* served once the member is published */
+    enum traffic traffic[LISTENERS_MAX];
+    bool was_initialized; /* the data directory held a member */
     size_t listener_count;
     struct http_router client_router, metrics_router, peer_router;
     struct http_endpoints endpoints;
@@ -112,7 +120,7 @@ static void configure_node(struct server *server)
     limits.max_request_bytes = options->max_request_bytes;
     limits.max_txn_operations = options->max_txn_ops;
     limits.quota_bytes = quota_of(options);
-    limits.compaction_rows = options->compaction_batch_limit;
+    limits.compaction_rows = (uint64_t)options->compaction_batch_limit;
     limits.compaction_pause = options->compaction_sleep_interval;
     *node = (struct node_config){
         .member_id = server->member.id,
@@ -123,7 +131,7 @@ static void configure_node(struct server *server)
         .snapshot_count = options->snapshot_count,
         .catch_up_entries = options->snapshot_catchup_entries,
         .backend_batch_interval = options->backend_batch_interval,
-        .backend_batch_limit = options->backend_batch_limit,
+        .backend_batch_limit = (uint64_t)options->backend_batch_limit,
         .watch_progress_interval = options->watch_progress_notify_interval,
         .limits = limits,
         .name = options->name,
@@ -151,7 +159,12 @@ static void on_accept_peer(void *context, size_t index, struct transport *transp
     port_accept(&((struct server *)context)->io[index].peer, transport);
 }
 
-static struct error *listen_one(struct server *server, const char *url,
+static void on_accept_client_http(void *context, size_t index, struct transport *transport)
+{
+    port_accept(&((struct server *)context)->io[index].client_http, transport);
+}
+
+static struct error *listen_one(struct server *server, const char *url, enum traffic traffic,
                                 void (*on_accept)(void *, size_t, struct transport *))
 {
     struct cluster_url parts;
@@ -184,18 +197,18 @@ static struct error *listen_one(struct server *server, const char *url,
     struct error *error = listener_new(server->control, &config, &server->listeners[server->listener_count]);
     free(address);
     if (error != NULL) return error;
-    server->is_client[server->listener_count++] = on_accept == on_accept_client;
+    server->traffic[server->listener_count++] = traffic;
     return NULL;
 }
 
-static struct error *listen_all(struct server *server, const char *list,
+static struct error *listen_all(struct server *server, const char *list, enum traffic traffic,
                                 void (*on_accept)(void *, size_t, struct transport *))
 {
     struct cluster_urls urls = {0};
     if (*list == '\0') return NULL;
     struct error *error = cluster_urls_parse(list, &urls);
     for (size_t i = 0; error == NULL && i < urls.count; i++)
-        error = listen_one(server, urls.items[i], on_accept);
+        error = listen_one(server, urls.items[i], traffic, on_accept);
     cluster_urls_deinit(&urls);
     return error;
 }
@@ -231,7 +244,9 @@ static void make_io(struct server *server)
         io->server = server;
         io->grpc = grpc_server_new(io->loop, &server->grpc_config);
         io->http = http1_server_new(io->loop, &(const struct http1_server_config){.logger = server->logger});
-        io->client = (struct port){.grpc = io->grpc, .http = io->http, .router = &server->client_router};
+        io->client = (struct port){.grpc = io->grpc, .router = &server->client_router};
+        io->client_http = (struct port){.http = io->http, .router = &server->client_router};
+        if (*options->listen_client_http_urls == '\0') io->client.http = io->http;
         io->metrics = (struct port){.http = io->http, .router = &server->metrics_router};
         io->peer = (struct port){.http = io->http, .router = &server->peer_router};
         server->grpc_metrics[i] = grpc_server_metrics(io->grpc);
@@ -260,18 +275,33 @@ static void connect_metrics(struct server *server)
 
 /* ---- events from the engine ---- */
 
+static void tell_init(struct server *server)
+{
+    struct error *error = NULL;
+    log_info(server->logger, "notifying init daemon");
+    error = notify_ready(getenv("NOTIFY_SOCKET"));
+    if (error == NULL)
+        log_info(server->logger, "successfully notified init daemon");
+    else
+        log_warn(server->logger, "failed to notify systemd for readiness", LOG_STRING("error", error->text));
+    error_free(error);
+}
+
 static void serve_clients(struct loop *loop, struct loop_task *task)
 {
+    static const char *const traffic[] = {
+        [TRAFFIC_GRPC_HTTP] = "grpc+http", [TRAFFIC_GRPC] = "grpc", [TRAFFIC_HTTP] = "http"};
     struct server *server = CONTAINER(task, struct server, published);
     (void)loop;
-    for (size_t i = 0; i < server->listener_count; i++) {
-        if (!server->is_client[i]) continue;
-        listener_start(server->listeners[i]);
-        log_info(server->logger, "serving client traffic insecurely; this is strongly discouraged!",
-                 LOG_STRING("traffic", "grpc+http"),
-                 LOG_STRING("address", listener_address(server->listeners[i])));
-    }
+    for (size_t i = 0; i < server->listener_count; i++)
+        if (server->traffic[i] >= TRAFFIC_GRPC_HTTP) listener_start(server->listeners[i]);
     log_info(server->logger, "ready to serve client requests");
+    for (size_t i = 0; i < server->listener_count; i++)
+        if (server->traffic[i] >= TRAFFIC_GRPC_HTTP)
+            log_info(server->logger, "serving client traffic insecurely; this is strongly discouraged!",
+                     LOG_STRING("traffic", traffic[server->traffic[i]]),
+                     LOG_STRING("address", listener_address(server->listeners[i])));
+    tell_init(server);
 }
 
 static void on_published(void *context)
@@ -356,6 +386,7 @@ static void close_io(struct loop *loop, struct loop_task *task)
     struct io *io = CONTAINER(task, struct io, close);
     (void)loop;
     port_close(&io->client);
+    port_close(&io->client_http);
     port_close(&io->metrics);
     port_close(&io->peer);
     grpc_server_close(io->grpc, DRAIN_TIME, part_closed, io->server);
@@ -428,6 +459,25 @@ static uint64_t now_nanoseconds(void *context)
     return (uint64_t)clock_monotonic();
 }
 
+/* As etcd does, waits for another process to let go of the database, for as long as that takes. */
+static struct error *wait_for_member(struct server *server, const struct member_options *options)
+{
+    int64_t began = clock_monotonic(), told = began;
+    for (;;) {
+        struct error *error = member_open(options, &server->member);
+        if (!error_is(error, ERROR_LOCKED)) return error;
+        int64_t now = clock_monotonic();
+        if (now - told >= LOCK_TELL_INTERVAL) {
+            told = now;
+            log_info(server->logger, "db file is flocked by another process, or taking too long",
+                     LOG_STRING("error", error->text), LOG_DURATION("took", now - began));
+        }
+        error_free(error);
+        const struct timespec pause = {.tv_nsec = LOCK_POLL_INTERVAL};
+        nanosleep(&pause, NULL);
+    }
+}
+
 static struct error *open_member(struct server *server)
 {
     const struct options *options = server->options;
@@ -447,7 +497,7 @@ static struct error *open_member(struct server *server)
         .sha1 = sha1,
         .now = now_nanoseconds,
     };
-    return member_open(&member, &server->member);
+    return wait_for_member(server, &member);
 }
 
 static struct error *start_engine(struct server *server)
@@ -486,12 +536,44 @@ static void catch_signals(struct server *server)
     }
 }
 
+static void log_urls(struct server *server, const char *message, const char *key, const char *list)
+{
+    struct cluster_urls urls = {0};
+    struct error *error = cluster_urls_parse(list, &urls);
+    if (error == NULL)
+        log_info(server->logger, message, LOG_STRINGS(key, (const char *const *)urls.items, urls.count));
+    error_free(error); /* listening tells it */
+    cluster_urls_deinit(&urls);
+}
+
 static struct error *bind_ports(struct server *server)
 {
     const struct options *options = server->options;
-    TRY(listen_all(server, options->listen_peer_urls, on_accept_peer));
-    TRY(listen_all(server, options->listen_client_urls, on_accept_client));
-    return listen_all(server, options->listen_metrics_urls, on_accept_metrics);
+    bool has_http = *options->listen_client_http_urls != '\0';
+    log_urls(server, "configuring peer listeners", "listen-peer-urls", options->listen_peer_urls);
+    TRY(listen_all(server, options->listen_peer_urls, TRAFFIC_PEER, on_accept_peer));
+    log_urls(server, "configuring client listeners", "listen-client-urls", options->listen_client_urls);
+    TRY(listen_all(server, options->listen_client_urls, has_http ? TRAFFIC_GRPC : TRAFFIC_GRPC_HTTP,
+                   on_accept_client));
+    TRY(listen_all(server, options->listen_client_http_urls, TRAFFIC_HTTP, on_accept_client_http));
+    return listen_all(server, options->listen_metrics_urls, TRAFFIC_METRICS, on_accept_metrics);
+}
+
+static void log_serving(struct server *server)
+{
+    const struct options *options = server->options;
+    const char *const peer_urls[] = {options->initial_advertise_peer_urls};
+    log_info(server->logger, "now serving peer/client/metrics", LOG_HEX("local-member-id", server->member.id),
+             LOG_STRINGS("initial-advertise-peer-urls", peer_urls, 1),
+             LOG_STRING("listen-peer-urls", options->listen_peer_urls),
+             LOG_STRING("advertise-client-urls", options->advertise_client_urls),
+             LOG_STRING("listen-client-urls", options->listen_client_urls),
+             LOG_STRING("listen-metrics-urls", options->listen_metrics_urls));
+    for (size_t i = 0; i < server->listener_count; i++)
+        if (server->traffic[i] < TRAFFIC_GRPC_HTTP)
+            log_info(server->logger,
+                     server->traffic[i] == TRAFFIC_PEER ? "serving peer traffic" : "serving metrics",
+                     LOG_STRING("address", listener_address(server->listeners[i])));
 }
 
 static struct error *start(struct server *server)
@@ -501,21 +583,25 @@ static struct error *start(struct server *server)
     for (size_t i = 0; i < server->io_count; i++) server->io[i].loop = loop_new();
     TRY(cluster_urls_parse(server->options->advertise_client_urls, &server->client_urls));
     TRY(bind_ports(server));
+    options_log(server->options, server->logger, server->was_initialized);
     TRY(open_member(server));
     TRY(start_engine(server));
     connect_metrics(server);
     make_io(server);
     for (size_t i = 0; i < server->io_count; i++) TRY(loop_start(server->io[i].loop, "etcd-io"));
     for (size_t i = 0; i < server->listener_count; i++)
-        if (!server->is_client[i]) listener_start(server->listeners[i]);
+        if (server->traffic[i] < TRAFFIC_GRPC_HTTP) listener_start(server->listeners[i]);
+    log_serving(server);
     return NULL;
 }
 
-struct error *server_run(const struct options *options, const struct logger *logger, int *signal_number)
+struct error *server_run(const struct options *options, const struct logger *logger, bool member_initialized,
+                         int *signal_number)
 {
     struct server *server = mem_zalloc(1, sizeof(*server));
     server->options = options;
     server->logger = logger;
+    server->was_initialized = member_initialized;
     server->wal_metrics = (struct wal_metrics)WAL_METRICS_INIT;
     server->published.run = serve_clients;
     server->removed.run = stop_for_good;

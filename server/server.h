@@ -14,8 +14,9 @@
 #include "server/options.h"
 
 /* Runs until SIGTERM, SIGINT, or the member's removal from the cluster. *signal_number gets the signal, 0
- * after a removal. */
-struct error *server_run(const struct options *options, const struct logger *logger, int *signal_number)
-    __attribute__((warn_unused_result));
+ * after a removal. member_initialized: the data directory has a member in it (for the log). Once clients are
+ * served systemd is told (NOTIFY_SOCKET). A database that another process holds is waited for. */
+struct error *server_run(const struct options *options, const struct logger *logger, bool member_initialized,
+                         int *signal_number) __attribute__((warn_unused_result));
 
 #endif

@@ -181,11 +181,13 @@ static struct error *restart(const struct member_options *options, struct member
     struct raft_snapshot snapshot = {0};
     bool had_database = false;
     TRY(fs_exists(options->fs, member->directory.database, &had_database));
+    /* Its lock guards the whole member: nothing else is looked at while another process may be writing. */
+    if (had_database) TRY(open_backend(options, member));
     struct error *error = load_snapshot(options, member, &snapshot);
     if (error == NULL && snapshot.index > 0 && !had_database)
         error = error_new(ERROR_NOT_FOUND, "database file (%s) of the backend is missing",
                           member->directory.database);
-    if (error == NULL) error = open_backend(options, member);
+    if (error == NULL && !had_database) error = open_backend(options, member);
     if (error == NULL && backend_consistent_index(member->backend) < snapshot.index)
         error = error_new(ERROR_CORRUPT,
                           "failed to find database snapshot file (snap: snapshot file doesn't exist): the "

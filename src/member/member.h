@@ -47,7 +47,8 @@ struct member {
     struct node_recovery recovery; /* its log is NULL once somebody has taken it */
 };
 
-/* On an error everything is closed again. */
+/* On an error everything is closed again. ERROR_LOCKED: another process has the data open, and nothing was
+ * touched. */
 struct error *member_open(const struct member_options *options, struct member *member)
     __attribute__((warn_unused_result));
 /* Removes the oldest log segments and snapshot files that nobody needs until so many are left (0: keeps all).

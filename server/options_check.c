@@ -1,0 +1,447 @@
+/* Options together: what follows from others, what must fit, and how they are shown. */
+#include "server/options_internal.h"
+
+#include "api/version.h"
+#include "base/arena.h"
+#include "base/text.h"
+#include "cluster/url.h"
+#include "config.h"
+
+#include <stdlib.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define SECOND      INT64_C(1000000000)
+#define MILLISECOND INT64_C(1000000)
+
+/* ---- checks, in etcd's order ---- */
+
+static struct error *check_bind(const char *list)
+{
+    struct cluster_urls urls = {0};
+    if (*list == '\0') return NULL;
+    struct error *error = cluster_urls_parse(list, &urls);
+    for (size_t i = 0; error == NULL && i < urls.count; i++) error = cluster_url_check_bind(urls.items[i]);
+    cluster_urls_deinit(&urls);
+    return error;
+}
+
+static struct error *check_binds(const struct options *options)
+{
+    const char *const lists[] = {options->listen_peer_urls, options->listen_client_urls,
+                                 options->listen_client_http_urls, options->listen_metrics_urls};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) TRY(check_bind(lists[i]));
+    return NULL;
+}
+
+/* An address for others needs a host that they can reach. */
+static struct error *check_advertised(const char *flag, const char *list)
+{
+    struct cluster_urls urls = {0};
+    struct error *error = cluster_urls_parse(list, &urls);
+    for (size_t i = 0; error == NULL && i < urls.count; i++) {
+        struct cluster_url url;
+        error = cluster_url_parse(bytes_from_string(urls.items[i]), &url);
+        if (error == NULL && url.host.size == 0 && !bytes_starts_with(url.scheme, BYTES_LITERAL("unix")))
+            error = error_new(ERROR_INVALID, "--%s \"%s\" must be \"host:port\" (unexpected empty host (%s))",
+                              flag, list, urls.items[i]);
+    }
+    cluster_urls_deinit(&urls);
+    return error;
+}
+
+static struct error *check_timing(const struct options *options)
+{
+    unsigned long long heartbeat = options->heartbeat_interval, election = options->election_timeout;
+    if (heartbeat == 0) return error_new(ERROR_INVALID, "--heartbeat-interval must be >0 (set to 0ms)");
+    if (election == 0) return error_new(ERROR_INVALID, "--election-timeout must be >0 (set to 0ms)");
+    if (election / 5 < heartbeat)
+        return error_new(ERROR_INVALID,
+                         "--election-timeout[%llums] should be at least as 5 times as "
+                         "--heartbeat-interval[%llums]",
+                         election, heartbeat);
+    if (election > 50000)
+        return error_new(ERROR_INVALID,
+                         "--election-timeout[%llums] is too long, and should be set less than 50000ms",
+                         election);
+    return NULL;
+}
+
+/* An integer counts hours or revisions, anything else is a duration. */
+static struct error *read_retention(struct options *options)
+{
+    const char *text = options->auto_compaction_retention;
+    bool by_revision = strcmp(options->auto_compaction_mode, "revision") == 0;
+    int64_t number = 0;
+    struct buf reason = {0};
+    struct error *error = NULL;
+    if (*text == '\0') return NULL;
+    if (text_parse_int64(text, 10, &number, NULL)) {
+        if (number > INT64_MAX / 3600 / SECOND)
+            error = error_new(ERROR_INVALID, "--auto-compaction-retention=%s is too long", text);
+        else if (!by_revision)
+            number *= 3600 * SECOND;
+    } else if (!text_parse_go_duration(text, &number, &reason)) {
+        error = error_new(ERROR_INVALID, "error parsing CompactionRetention: %s", buf_string(&reason));
+    }
+    if (number > 0)
+        *(by_revision ? &options->auto_compaction_revisions : &options->auto_compaction_period) = number;
+    buf_deinit(&reason);
+    return error;
+}
+
+static struct error *check_compaction(const struct options *options)
+{
+    if (strcmp(options->auto_compaction_mode, "periodic") != 0 &&
+        strcmp(options->auto_compaction_mode, "revision") != 0 && *options->auto_compaction_mode != '\0')
+        return error_new(ERROR_INVALID, "unknown auto-compaction-mode \"%s\"", options->auto_compaction_mode);
+    if (options->compaction_batch_limit < 0 || options->backend_batch_limit < 0)
+        return error_new(ERROR_INVALID,
+                         "--compaction-batch-limit and --backend-batch-limit must not be negative");
+    return NULL;
+}
+
+static struct error *complete_gates(struct options *options)
+{
+    bool set[OPTIONS_GATE_COUNT] = {false};
+    struct buf reason = {0};
+    struct error *error = NULL;
+    options_gates_default(options->gates);
+    if (!options_gates_read(options->feature_gates, options->gates, set, &reason))
+        error = error_new(ERROR_INVALID, "%s", buf_string(&reason));
+    buf_deinit(&reason);
+    return error == NULL ? options_gates_complete(options->gates, set) : error;
+}
+
+/* One address cannot serve gRPC alone and HTTP alone. */
+static struct error *check_http_urls(const struct options *options)
+{
+    struct cluster_urls grpc = {0}, http = {0};
+    struct error *error = NULL;
+    if (*options->listen_client_http_urls == '\0') return NULL;
+    error = cluster_urls_parse(options->listen_client_urls, &grpc);
+    if (error == NULL) error = cluster_urls_parse(options->listen_client_http_urls, &http);
+    for (size_t i = 0; error == NULL && i < http.count; i++)
+        if (cluster_urls_contain(&grpc, http.items[i]))
+            error = error_new(ERROR_INVALID,
+                              "cannot bind both --listen-client-urls and --listen-client-http-urls on the "
+                              "same url %s",
+                              http.items[i]);
+    cluster_urls_deinit(&grpc);
+    cluster_urls_deinit(&http);
+    return error;
+}
+
+static struct error *check_max_cluster_version(const char *text)
+{
+    struct version version, own;
+    bool ok = version_parse_target(bytes_from_string(text), &version) &&
+              version_parse(BYTES_LITERAL(ETCD_VERSION), &own) &&
+              version_compare_minor(version, version_of(3, 5)) >= 0 &&
+              version_compare_minor(version, own) <= 0;
+    return ok ? NULL
+              : error_new(ERROR_INVALID, "--max-cluster-version must be between 3.5 and %s (set to \"%s\")",
+                          ETCD_API_LEVEL, text);
+}
+
+static struct error *check(struct options *options)
+{
+    TRY(check_binds(options));
+    TRY(check_advertised("initial-advertise-peer-urls", options->initial_advertise_peer_urls));
+    TRY(check_advertised("advertise-client-urls", options->advertise_client_urls));
+    if (strcmp(options->initial_cluster_state, "new") != 0 &&
+        strcmp(options->initial_cluster_state, "existing") != 0)
+        return error_new(ERROR_INVALID, "unexpected clusterState \"%s\"", options->initial_cluster_state);
+    TRY(check_timing(options));
+    TRY(check_compaction(options));
+    TRY(complete_gates(options));
+    if (options->compact_hash_check_time <= 0)
+        return error_new(ERROR_INVALID, "--compact-hash-check-time must be >0 (set to 0s)");
+    if (options->max_request_bytes < 1024 || options->max_request_bytes > (UINT64_C(1) << 30))
+        return error_new(ERROR_INVALID,
+                         "--max-request-bytes must be between 1024 and 1073741824 (set to %llu)",
+                         (unsigned long long)options->max_request_bytes);
+    TRY(check_max_cluster_version(options->max_cluster_version));
+    TRY(check_http_urls(options));
+    return read_retention(options);
+}
+
+static struct error *check_logger(struct options_parsed *parsed)
+{
+    const struct options *options = &parsed->options;
+    if (strcmp(options->logger, "capnslog") == 0)
+        options_note(parsed, (struct options_note){.level = LOG_WARN,
+                                                   .message = "--logger=capnslog is removed in v3.5; lines "
+                                                              "are written as --logger=zap does"});
+    else if (strcmp(options->logger, "zap") != 0)
+        return error_new(ERROR_INVALID, "unknown logger option \"%s\"", options->logger);
+    if (strcmp(options->log_format, "json") != 0 && strcmp(options->log_format, "console") != 0)
+        return error_new(ERROR_INVALID, "unknown log format \"%s\", supported values json, console",
+                         options->log_format);
+    return NULL;
+}
+
+/* ---- what follows from others ---- */
+
+/* Only a member that has a name of its own gets its own addresses: etcd's default names "default" at
+ * localhost:2380. */
+static struct error *complete_initial_cluster(struct options_parsed *parsed)
+{
+    struct options *options = &parsed->options;
+    struct buf cluster = {0};
+    struct cluster_urls urls = {0};
+    if (*options->initial_cluster != '\0') return NULL;
+    if (strcmp(options->name, "default") == 0) {
+        options->initial_cluster = "default=http://localhost:2380";
+        return NULL;
+    }
+    TRY(cluster_urls_parse(options->initial_advertise_peer_urls, &urls));
+    for (size_t i = 0; i < urls.count; i++)
+        buf_printf(&cluster, "%s%s=%s", i == 0 ? "" : ",", options->name, urls.items[i]);
+    options->initial_cluster = arena_string(parsed->memory, buf_bytes(&cluster));
+    cluster_urls_deinit(&urls);
+    buf_deinit(&cluster);
+    return NULL;
+}
+
+static void warn(struct options_parsed *parsed, const char *message)
+{
+    options_note(parsed, (struct options_note){.level = LOG_WARN, .message = message});
+}
+
+static void advise(struct options_parsed *parsed)
+{
+    const struct options *options = &parsed->options;
+    if (strcmp(options->name, "default") == 0)
+        warn(parsed, "it isn't recommended to use default name, please set a value for --name. Note that "
+                     "etcd might run into issue when multiple members have the same default name");
+    if (*options->listen_client_http_urls == '\0')
+        warn(parsed, "Running http and grpc server on single port. This is not recommended for production.");
+    if (options->quota_backend_bytes > INT64_C(8) << 30)
+        warn(parsed, "the backend quota is larger than the 8 GiB that is recommended at most");
+}
+
+static void complete_numbers(struct options_parsed *parsed)
+{
+    struct options *options = &parsed->options;
+    if (options->snapshot_count == 0) options->snapshot_count = 10000;
+    if (options->snapshot_catchup_entries == 0) options->snapshot_catchup_entries = 5000;
+    if (options->backend_batch_interval <= 0) options->backend_batch_interval = 100 * MILLISECOND;
+    if (options->backend_batch_limit == 0) options->backend_batch_limit = 10000;
+    if (options->compaction_batch_limit == 0) options->compaction_batch_limit = 1000;
+    if (options->compaction_sleep_interval <= 0) options->compaction_sleep_interval = 10 * MILLISECOND;
+    if (options->watch_progress_notify_interval <= 0) options->watch_progress_notify_interval = 600 * SECOND;
+    if (options->watch_progress_notify_interval < 100 * MILLISECOND) {
+        options->watch_progress_notify_interval = 100 * MILLISECOND;
+        warn(parsed, "--watch-progress-notify-interval is raised to its minimum, 100ms");
+    }
+}
+
+struct error *options_complete(struct options_parsed *parsed)
+{
+    struct options *options = &parsed->options;
+    parsed->failure = OPTIONS_REFUSED;
+    if (*options->cors == '\0') options->cors = "*";
+    if (*options->host_whitelist == '\0') options->host_whitelist = "*";
+    TRY(check_logger(parsed));
+    TRY(check(options));
+    advise(parsed);
+    if (*options->data_dir == '\0') {
+        options->data_dir = arena_printf(parsed->memory, "%s.etcd", options->name);
+        options_note(parsed, (struct options_note){.level = LOG_WARN,
+                                                   .message = "'data-dir' was empty; using default",
+                                                   .keys = {"data-dir"},
+                                                   .values = {options->data_dir}});
+    }
+    complete_numbers(parsed);
+    return complete_initial_cluster(parsed);
+}
+
+/* ---- help ---- */
+
+void options_usage(struct buf *out)
+{
+    buf_append_string(out,
+                      "Usage:\n\n  etcd [flags]\n    Start an etcd server.\n\n  etcd --version\n    Show the "
+                      "version of etcd.\n\n  etcd -h | --help\n    Show the help information about etcd.\n\n"
+                      "  etcd --config-file\n    Path to the server configuration file. Note that if a "
+                      "configuration file is provided, other command line flags and environment variables "
+                      "will be ignored.\n");
+}
+
+void options_help(struct buf *out)
+{
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option *option = &option_table[i];
+        if (option->help == NULL) continue;
+        buf_printf(out, "  --%s '%s'\n    %s\n", option->name, option->initial, option->help);
+    }
+}
+
+/* roff: a minus that is typed is \-, and a line must not begin with a dot or an apostrophe. */
+static void append_roff(struct buf *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '-')
+            buf_append_string(out, "\\-");
+        else if (*text == '\'')
+            buf_append_string(out, "\\(aq");
+        else if (*text == '\\')
+            buf_append_string(out, "\\e");
+        else
+            buf_append_byte(out, (uint8_t)*text);
+    }
+}
+
+void options_manual(struct buf *out)
+{
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option *option = &option_table[i];
+        if (option->help == NULL) continue;
+        buf_append_string(out, ".TP\n.BI \\-\\-");
+        append_roff(out, option->name);
+        buf_append_string(out, " =");
+        buf_append_string(out, option->type == OPTION_BOOL ? "BOOL" : "VALUE");
+        buf_append_string(out, "\n");
+        append_roff(out, option->help);
+        if (*option->initial != '\0') {
+            buf_append_string(out, "\nDefault: ");
+            append_roff(out, option->initial);
+            buf_append_string(out, ".");
+        }
+        if (option->use == OPTION_REFUSED) {
+            buf_append_string(out, "\nOther values are refused: ");
+            append_roff(out, option->text);
+            buf_append_string(out, ".");
+        }
+        buf_append_string(out, "\n");
+    }
+}
+
+/* ---- the start-up log ---- */
+
+enum { LOG_LISTS = 12, LOG_FIELDS_MAX = 96 };
+
+/* Lists as arrays, as long as the line is being made. */
+struct shown {
+    struct log_field fields[LOG_FIELDS_MAX];
+    size_t count;
+    struct cluster_urls lists[LOG_LISTS];
+    size_t list_count;
+};
+
+static void show(struct shown *shown, struct log_field field)
+{
+    if (shown->count < LOG_FIELDS_MAX) shown->fields[shown->count++] = field;
+}
+
+static void show_list(struct shown *shown, const char *key, const char *list)
+{
+    struct cluster_urls *items = &shown->lists[shown->list_count++];
+    while (*list != '\0') {
+        size_t size = strcspn(list, ",");
+        cluster_urls_append(items, bytes_of(list, size));
+        list += size + (list[size] == ',');
+    }
+    show(shown, LOG_STRINGS(key, (const char *const *)items->items, items->count));
+}
+
+static void show_identity(struct shown *shown, const struct options *options, bool member_initialized,
+                          const struct utsname *system)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    show(shown, LOG_STRING("etcd-version", ETCD_VERSION));
+    show(shown, LOG_STRING("git-sha", PACKAGE_NAME "-" PACKAGE_VERSION));
+    show(shown, LOG_STRING("go-version", "none"));
+    show(shown, LOG_STRING("go-os", "linux"));
+    show(shown, LOG_STRING("go-arch", strcmp(system->machine, "x86_64") == 0 ? "amd64" : system->machine));
+    show(shown, LOG_INT("max-cpu-set", processors));
+    show(shown, LOG_INT("max-cpu-available", processors));
+    show(shown, LOG_BOOL("member-initialized", member_initialized));
+    show(shown, LOG_STRING("name", options->name));
+    show(shown, LOG_STRING("data-dir", options->data_dir));
+    show(shown, LOG_STRING("wal-dir", options->wal_dir));
+    show(shown, LOG_STRING("wal-dir-dedicated", options->wal_dir));
+}
+
+static void show_member(struct shown *shown, const struct options *options)
+{
+    uint64_t quota = options->quota_backend_bytes == 0  ? UINT64_C(2) << 30
+                     : options->quota_backend_bytes < 0 ? 0
+                                                        : (uint64_t)options->quota_backend_bytes;
+    show(shown, LOG_BOOL("force-new-cluster", false));
+    show(shown, LOG_DURATION("heartbeat-interval", (int64_t)options->heartbeat_interval * MILLISECOND));
+    show(shown, LOG_DURATION("election-timeout", (int64_t)options->election_timeout * MILLISECOND));
+    show(shown, LOG_BOOL("initial-election-tick-advance", options->initial_election_tick_advance));
+    show(shown, LOG_UINT("snapshot-count", options->snapshot_count));
+    show(shown, LOG_UINT("max-wals", options->max_wals));
+    show(shown, LOG_UINT("max-snapshots", options->max_snapshots));
+    show(shown, LOG_UINT("snapshot-catchup-entries", options->snapshot_catchup_entries));
+    show_list(shown, "initial-advertise-peer-urls", options->initial_advertise_peer_urls);
+    show_list(shown, "listen-peer-urls", options->listen_peer_urls);
+    show_list(shown, "advertise-client-urls", options->advertise_client_urls);
+    show_list(shown, "listen-client-urls", options->listen_client_urls);
+    show_list(shown, "listen-client-http-urls", options->listen_client_http_urls);
+    show_list(shown, "listen-metrics-urls", options->listen_metrics_urls);
+    show(shown, LOG_STRING("local-address", ""));
+    show_list(shown, "cors", options->cors);
+    show_list(shown, "host-whitelist", options->host_whitelist);
+    show(shown, LOG_STRING("initial-cluster", options->initial_cluster));
+    show(shown, LOG_STRING("initial-cluster-state", options->initial_cluster_state));
+    show(shown, LOG_STRING("initial-cluster-token", options->initial_cluster_token));
+    show(shown, LOG_UINT("quota-backend-bytes", quota));
+    show(shown, LOG_UINT("max-request-bytes", options->max_request_bytes));
+    show(shown, LOG_UINT("max-txn-ops", options->max_txn_ops));
+    show(shown, LOG_UINT("max-concurrent-streams", options->max_concurrent_streams));
+    show(shown, LOG_BOOL("pre-vote", options->pre_vote));
+    show(shown, LOG_STRING("max-cluster-version", options->max_cluster_version));
+    show(shown, LOG_STRING("feature-gates", options->feature_gates));
+    show(shown, LOG_BOOL("initial-corrupt-check", options->gates[GATE_INITIAL_CORRUPT_CHECK]));
+    show(shown, LOG_DURATION("corrupt-check-time-interval", 0));
+    show(shown, LOG_DURATION("compact-check-time-interval", options->compact_hash_check_time));
+}
+
+static void show_rest(struct shown *shown, const struct options *options)
+{
+    show(shown, LOG_STRING("auto-compaction-mode", options->auto_compaction_mode));
+    if (options->auto_compaction_revisions > 0)
+        show(shown, LOG_INT("auto-compaction-retention", options->auto_compaction_revisions));
+    else
+        show(shown, LOG_DURATION("auto-compaction-retention", options->auto_compaction_period));
+    show(shown, LOG_DURATION("backend-batch-interval", options->backend_batch_interval));
+    show(shown, LOG_INT("backend-batch-limit", options->backend_batch_limit));
+    show(shown, LOG_INT("compaction-batch-limit", options->compaction_batch_limit));
+    show(shown, LOG_DURATION("compaction-sleep-interval", options->compaction_sleep_interval));
+    show(shown, LOG_DURATION("watch-progress-notify-interval", options->watch_progress_notify_interval));
+    show(shown, LOG_DURATION("warning-apply-duration", options->warning_apply_duration));
+    show(shown, LOG_DURATION("warning-unary-request-duration", options->warning_unary_request_duration));
+    show(shown, LOG_DURATION("grpc-keepalive-min-time", options->grpc_keepalive_min_time));
+    show(shown, LOG_DURATION("grpc-keepalive-interval", options->grpc_keepalive_interval));
+    show(shown, LOG_DURATION("grpc-keepalive-timeout", options->grpc_keepalive_timeout));
+    show(shown, LOG_BOOL("strict-reconfig-check", options->strict_reconfig_check));
+    show(shown, LOG_BOOL("unsafe-no-fsync", options->unsafe_no_fsync));
+    show(shown, LOG_BOOL("enable-grpc-gateway", options->enable_grpc_gateway));
+    show(shown, LOG_BOOL("enable-pprof", options->enable_pprof));
+    show(shown, LOG_STRING("metrics", options->metrics));
+    show(shown, LOG_UINT("io-threads", options->io_threads));
+    show(shown, LOG_STRING("discovery-token", ""));
+    show(shown, LOG_STRING("discovery-endpoints", ""));
+    show(shown, LOG_STRING("downgrade-check-interval", "5s"));
+    show(shown, LOG_INT("max-learners", 1));
+}
+
+void options_log(const struct options *options, const struct logger *logger, bool member_initialized)
+{
+    struct shown shown = {.count = 0};
+    struct utsname system = {0};
+    struct buf member_directory = {0};
+    uname(&system);
+    buf_printf(&member_directory, "%s/member", options->data_dir);
+    show_identity(&shown, options, member_initialized, &system);
+    show(&shown, LOG_STRING("member-dir", buf_string(&member_directory)));
+    show_member(&shown, options);
+    show_rest(&shown, options);
+    log_emit(logger, LOG_INFO, __FILE__, __LINE__, "starting an etcd server", shown.fields, shown.count);
+    for (size_t i = 0; i < shown.list_count; i++) cluster_urls_deinit(&shown.lists[i]);
+    buf_deinit(&member_directory);
+}
