@@ -168,7 +168,6 @@ static void hand_out_list(struct worker *worker, struct mail *mail)
     }
 }
 
-/* No peers in a cluster of one; raft addresses nobody else. */
 static void drop_peer_messages(struct mail *mail)
 {
     while (mail != NULL) {
@@ -198,7 +197,12 @@ static void hand_out(struct engine *engine, struct node_ready *ready)
         mail = mail->next;
         config->on_watch(config->context, message);
     }
-    drop_peer_messages(ready->peer_messages);
+    if (ready->membership_changed && config->on_membership != NULL)
+        config->on_membership(config->context, node_cluster(engine->node));
+    if (config->on_peer_messages == NULL)
+        drop_peer_messages(ready->peer_messages);
+    else if (ready->peer_messages != NULL)
+        config->on_peer_messages(config->context, ready->peer_messages);
     if (ready->published && !engine->published) {
         engine->published = true;
         config->on_published(config->context);

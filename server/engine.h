@@ -39,6 +39,11 @@ struct engine_config {
      * on. */
     void (*on_reply)(void *context, struct node_request *request);
     void (*on_watch)(void *context, struct watch_message *message);
+    /* For other members: struct node_peer_message, oldest first, taken. NULL: dropped. Node thread. */
+    void (*on_peer_messages)(void *context, struct mail *messages);
+    /* Who belongs to the cluster, at the start and after each change; borrowed (cluster_copy it). May be
+     * NULL. Node thread. */
+    void (*on_membership)(void *context, const struct cluster *cluster);
     /* The member is known to the cluster and serves; once. The member was removed; once. Node thread. */
     void (*on_published)(void *context);
     void (*on_removed)(void *context);

@@ -42,7 +42,7 @@ void wire_message_end(struct buf *out, size_t mark)
     wire_varint_put(out->data + mark - 1, size);
 }
 
-bool wire_next_varint(struct wire_reader *reader, uint64_t *value)
+bool wire_next_long_varint(struct wire_reader *reader, uint64_t *value)
 {
     uint64_t result = 0;
     for (size_t i = 0; i < reader->rest.size && i < WIRE_VARINT_MAX; i++) {

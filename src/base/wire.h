@@ -86,7 +86,15 @@ static inline struct wire_reader wire_reader_of(struct bytes input)
 }
 /* The next field. False at the end of input and on malformed input (then reader->failed is set). */
 bool wire_next(struct wire_reader *reader, struct wire_field *field);
-/* A bare varint, as inside packed arrays. False as wire_next. */
-bool wire_next_varint(struct wire_reader *reader, uint64_t *value);
+/* A varint of any length; wire_next_varint is the one to call. */
+bool wire_next_long_varint(struct wire_reader *reader, uint64_t *value);
+/* A bare varint, as inside packed arrays. False as wire_next. Most varints have one byte. */
+static inline bool wire_next_varint(struct wire_reader *reader, uint64_t *value)
+{
+    if (reader->rest.size == 0 || reader->rest.data[0] >= 0x80) return wire_next_long_varint(reader, value);
+    *value = reader->rest.data[0];
+    reader->rest = bytes_of(reader->rest.data + 1, reader->rest.size - 1);
+    return true;
+}
 
 #endif

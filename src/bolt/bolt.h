@@ -95,6 +95,9 @@ struct bolt_stats {
 
 /* Free and pending pages are 0 for a read-only db, whose free pages are not known. */
 void bolt_stats(struct bolt *db, struct bolt_stats *stats);
+/* After reading much of the file once: what was touched of it need not stay in this process's memory (it
+ * stays in the page cache). Any thread; values handed out stay valid. */
+void bolt_forget_pages(struct bolt *db);
 
 /* ---- Transactions ---- */
 

@@ -437,3 +437,10 @@ void bolt_stats(struct bolt *db, struct bolt_stats *stats)
     };
     pthread_mutex_unlock(&db->mutex);
 }
+
+void bolt_forget_pages(struct bolt *db)
+{
+    pthread_mutex_lock(&db->mutex);
+    fs_file_forget(db->file, db->map->data, db->map->length);
+    pthread_mutex_unlock(&db->mutex);
+}

@@ -132,6 +132,20 @@ void cluster_free(struct cluster *cluster)
     free(cluster);
 }
 
+struct cluster *cluster_copy(const struct cluster *cluster)
+{
+    struct cluster_options options = cluster->options;
+    options.logger = NULL;
+    struct cluster *copy = cluster_new(&options);
+    for (size_t i = 0; i < cluster->count; i++)
+        cluster_member_copy(cluster_find_or_add(copy, cluster->members[i].id), &cluster->members[i]);
+    raft_ids_copy(&copy->removed, &cluster->removed);
+    copy->has_version = cluster->has_version;
+    copy->version = cluster->version;
+    copy->downgrade = cluster->downgrade;
+    return copy;
+}
+
 /* ---- rows ---- */
 
 struct loading {

@@ -82,6 +82,10 @@ struct cluster *cluster_new(const struct cluster_options *options)
 /* NULL is allowed. */
 void cluster_free(struct cluster *cluster);
 
+/* The same members, removed ids and versions, for another thread; its logger drops everything. */
+struct cluster *cluster_copy(const struct cluster *cluster)
+    __attribute__((returns_nonnull, warn_unused_result));
+
 /* Replaces everything by what the rows say. ERROR_CORRUPT when they cannot be understood. */
 struct error *cluster_load(struct cluster *cluster, struct backend *backend)
     __attribute__((warn_unused_result));

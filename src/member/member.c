@@ -138,15 +138,27 @@ static struct error *take_metadata(struct member *member, struct bytes bytes)
     return error;
 }
 
+/* The newest file that the log names from index `since` on. */
+static struct error *find_snapshot(const struct member *member, const struct snap_options *snap,
+                                   uint64_t since, struct raft_snapshot *snapshot, bool *found)
+{
+    struct wal_snapshots valid = {0};
+    TRY(wal_valid_snapshots(&member->wal_options, member->directory.wal, since, &valid));
+    struct error *error = snap_load_newest(snap, member->directory.snap, &valid, snapshot, found);
+    wal_snapshots_deinit(&valid);
+    return error;
+}
+
+/* Nearly always the newest file is good, and then only the last segments of the log need be read for it. */
 static struct error *load_snapshot(const struct member_options *options, struct member *member,
                                    struct raft_snapshot *snapshot)
 {
-    struct wal_snapshots valid = {0};
     struct snap_options snap = {.fs = options->fs, .logger = options->logger};
+    uint64_t newest = 0;
     bool found = false;
-    TRY(wal_valid_snapshots(&member->wal_options, member->directory.wal, &valid));
-    struct error *error = snap_load_newest(&snap, member->directory.snap, &valid, snapshot, &found);
-    wal_snapshots_deinit(&valid);
+    TRY(snap_newest_index(&snap, member->directory.snap, &newest));
+    struct error *error = find_snapshot(member, &snap, newest, snapshot, &found);
+    if (error == NULL && !found && newest > 0) error = find_snapshot(member, &snap, 0, snapshot, &found);
     if (error == NULL && found) {
         log_info(options->logger, "recovered v2 store from snapshot",
                  LOG_UINT("snapshot-index", snapshot->index));

@@ -36,6 +36,7 @@ struct node {
     struct inner *parent;
     uint16_t count;
     bool is_leaf;
+    uint8_t slot;    /* in the parent */
     uint32_t prefix; /* bytes that all keys (lows) have in common, or fewer */
 };
 
@@ -87,7 +88,7 @@ static struct inner *inner_of(struct node *node)
 static struct mvcc_index_leaf *leaf_new(void)
 {
     struct mvcc_index_leaf *leaf = mem_alloc(sizeof(*leaf));
-    leaf->node = (struct node){NULL, 0, true, 0};
+    leaf->node = (struct node){.is_leaf = true};
     leaf->previous = leaf->next = NULL;
     leaf->alive = 0;
     return leaf;
@@ -96,7 +97,7 @@ static struct mvcc_index_leaf *leaf_new(void)
 static struct inner *inner_new(void)
 {
     struct inner *inner = mem_alloc(sizeof(*inner));
-    inner->node = (struct node){NULL, 0, false, 0};
+    inner->node = (struct node){.is_leaf = false};
     return inner;
 }
 
@@ -129,10 +130,14 @@ static uint64_t node_live(const struct node *node)
 
 static unsigned child_slot(const struct inner *inner, const struct node *child)
 {
-    unsigned i = 0;
-    while (inner->children[i] != child) i++;
-    assert(i < inner->node.count);
-    return i;
+    assert(child->slot < inner->node.count && inner->children[child->slot] == child);
+    return child->slot;
+}
+
+/* After children moved. */
+static void number_children(struct inner *inner, unsigned from)
+{
+    for (unsigned i = from; i < inner->node.count; i++) inner->children[i]->slot = (uint8_t)i;
 }
 
 static void add_live(struct mvcc_index *index, struct node *node, int change)
@@ -296,6 +301,7 @@ static void link_child(struct inner *inner, unsigned i, struct node *child, stru
     inner->lows[i] = low;
     inner->live[i] = node_live(child);
     child->parent = inner;
+    child->slot = (uint8_t)i;
 }
 
 /* Puts `right`, which was split off `left`, behind it. `append`: it is the last of its level. Takes `low`. */
@@ -338,6 +344,7 @@ static void insert_child(struct mvcc_index *index, struct node *left, struct low
     memmove(into->live + slot + 1, into->live + slot, behind * sizeof(into->live[0]));
     into->node.count++;
     link_child(into, slot, right, low);
+    number_children(into, slot + 1);
     inner_set_heads(parent);
     if (second == NULL) return;
     inner_set_heads(second);
@@ -389,6 +396,7 @@ static void remove_child(struct inner *inner, unsigned slot)
     memmove(inner->lows + slot, inner->lows + slot + 1, behind * sizeof(inner->lows[0]));
     memmove(inner->live + slot, inner->live + slot + 1, behind * sizeof(inner->live[0]));
     inner->node.count--;
+    number_children(inner, slot);
     if (slot == 0 && inner->node.count > 0) {
         free(inner->lows[0]);
         inner->lows[0] = NULL;
@@ -750,6 +758,7 @@ static void verify_node(const struct mvcc_index *index, struct node *node, const
         assert(node != index->root || node->count >= 2);
         for (unsigned i = 0; i < node->count; i++) {
             assert((i == 0) == (inner->lows[i] == NULL) && inner->children[i]->parent == inner);
+            assert(inner->children[i]->slot == i);
             assert(inner->live[i] == node_live(inner->children[i]));
             if (i > 0)
                 verify_head(low_bytes(inner->lows[i]), low_bytes(inner->lows[1]), node->prefix,

@@ -238,13 +238,13 @@ static struct version lowest_version(struct node *node)
     return lowest;
 }
 
-/* `version`, or `most` when that is lower; zero stays zero. */
-static struct version lower_version(struct version version, const char *most)
+/* What the cluster version may be raised to. A downgrade goes by what the members are. */
+static struct version not_above_limit(struct node *node, struct version lowest)
 {
-    struct version limit;
-    if (version_is_zero(version) || most == NULL) return version;
-    if (!version_parse_target(bytes_from_string(most), &limit)) return version;
-    return version_compare_minor(limit, version) < 0 ? limit : version;
+    struct version highest;
+    if (node->config.max_cluster_version == NULL || cluster_downgrade(node->cluster).enabled) return lowest;
+    if (!version_parse_target(bytes_from_string(node->config.max_cluster_version), &highest)) return lowest;
+    return version_compare_minor(highest, lowest) < 0 ? highest : lowest;
 }
 
 void node_agree_on_version(struct node *node)
@@ -252,7 +252,7 @@ void node_agree_on_version(struct node *node)
     struct version decided, before;
     /* Only once the first entry of the own term is applied is the view of the cluster complete. */
     if (node->now < node->version_next || !lessor_is_primary(node->lessor)) return;
-    struct version lowest = lower_version(lowest_version(node), node->config.max_cluster_version);
+    struct version lowest = not_above_limit(node, lowest_version(node));
     bool has_version = cluster_version(node->cluster, &before);
     /* Members that were just started get a moment to say what they are, before the lowest is assumed. */
     if (!has_version && version_is_zero(lowest) && node->now < node->leader_since + VERSION_PATIENCE) return;

@@ -600,6 +600,11 @@ struct backend_metrics *backend_metrics(struct backend *backend)
     return &backend->metrics;
 }
 
+void backend_forget_pages(struct backend *backend)
+{
+    bolt_forget_pages(backend->view.file->bolt);
+}
+
 /* ---- hash ---- */
 
 static bool is_hashed(enum backend_bucket bucket, struct bytes key)

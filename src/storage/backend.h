@@ -126,6 +126,8 @@ uint64_t backend_size(const struct backend *backend);
 uint64_t backend_size_in_use(const struct backend *backend);
 uint64_t backend_open_read_transactions(const struct backend *backend);
 struct backend_metrics *backend_metrics(struct backend *backend);
+/* After a scan of everything at start: the file's pages need not stay resident. Any thread. */
+void backend_forget_pages(struct backend *backend);
 
 /* ---- commit side ---- */
 

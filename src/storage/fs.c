@@ -135,6 +135,11 @@ void fs_file_unmap(struct fs_file *file, const uint8_t *data, uint64_t length)
     if (data != NULL) file->vtable->unmap(file, data, length);
 }
 
+void fs_file_forget(struct fs_file *file, const uint8_t *data, uint64_t length)
+{
+    file->vtable->forget(file, data, length);
+}
+
 static struct error *read_whole(struct fs_file *file, const char *path, size_t limit, struct buf *content)
 {
     uint64_t size = 0;

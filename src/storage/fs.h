@@ -68,6 +68,8 @@ struct fs_file_vtable {
      * caller's fault). Sees every pwrite at once. */
     struct error *(*map)(struct fs_file *file, uint64_t length, const uint8_t **data);
     void (*unmap)(struct fs_file *file, const uint8_t *data, uint64_t length);
+    /* The pages of a map that were touched need not stay resident: they come back when touched again. */
+    void (*forget)(struct fs_file *file, const uint8_t *data, uint64_t length);
 };
 
 struct fs_file {
@@ -125,6 +127,7 @@ struct error *fs_file_lock(struct fs_file *file, enum fs_lock kind) __attribute_
 struct error *fs_file_map(struct fs_file *file, uint64_t length, const uint8_t **data)
     __attribute__((warn_unused_result));
 void fs_file_unmap(struct fs_file *file, const uint8_t *data, uint64_t length);
+void fs_file_forget(struct fs_file *file, const uint8_t *data, uint64_t length);
 
 /* A whole small file at once; the buf (emptied first) gets its content. ERROR_LIMIT when it is larger than
  * `limit`. */

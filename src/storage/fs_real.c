@@ -175,6 +175,13 @@ static void real_unmap(struct fs_file *file, const uint8_t *data, uint64_t lengt
     (void)result;
 }
 
+/* The map is shared and only read, so this drops page table entries and leaves the page cache as it is. */
+static void real_forget(struct fs_file *file, const uint8_t *data, uint64_t length)
+{
+    (void)file;
+    (void)madvise((void *)(uintptr_t)data, (size_t)length, MADV_DONTNEED); /* failing costs memory only */
+}
+
 static const struct fs_file_vtable real_file_vtable = {
     .close = real_close,
     .pread = real_pread,
@@ -187,6 +194,7 @@ static const struct fs_file_vtable real_file_vtable = {
     .lock = real_lock,
     .map = real_map,
     .unmap = real_unmap,
+    .forget = real_forget,
 };
 
 static struct error *real_open(struct fs *fs, const char *path, unsigned flags, struct fs_file **file)

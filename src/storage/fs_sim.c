@@ -611,6 +611,12 @@ static void sim_unmap(struct fs_file *base, const uint8_t *data, uint64_t length
     (void)data;
 }
 
+/* Its files are memory: there is nothing to come back from. */
+static void sim_forget(struct fs_file *base, const uint8_t *data, uint64_t length)
+{
+    sim_unmap(base, data, length);
+}
+
 static const struct fs_file_vtable sim_file_vtable = {
     .close = sim_close,
     .pread = sim_pread,
@@ -623,6 +629,7 @@ static const struct fs_file_vtable sim_file_vtable = {
     .lock = sim_lock,
     .map = sim_map,
     .unmap = sim_unmap,
+    .forget = sim_forget,
 };
 
 /* --- the file system --- */

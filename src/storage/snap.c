@@ -211,6 +211,18 @@ struct error *snap_load_newest(const struct snap_options *options, const char *d
     return error;
 }
 
+struct error *snap_newest_index(const struct snap_options *options, const char *directory, uint64_t *index)
+{
+    char **names = NULL;
+    size_t count = 0;
+    uint64_t term = 0;
+    *index = 0;
+    TRY(list_snapshots(options, directory, ".snap", &names, &count));
+    if (count > 0 && !snap_parse_name(names[count - 1], &term, index)) *index = 0;
+    fs_names_free(names, count);
+    return NULL;
+}
+
 /* --- purging --- */
 
 static struct error *purge(const struct snap_options *options, const char *directory, const char *suffix,

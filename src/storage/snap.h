@@ -59,6 +59,10 @@ struct error *snap_load_newest(const struct snap_options *options, const char *d
                                const struct wal_snapshots *valid, struct raft_snapshot *snapshot, bool *found)
     __attribute__((warn_unused_result));
 
+/* The index of the newest file by name, readable or not; 0: there is none. */
+struct error *snap_newest_index(const struct snap_options *options, const char *directory, uint64_t *index)
+    __attribute__((warn_unused_result));
+
 /* Removes the oldest by name until `keep` are left (0: nothing). */
 struct error *snap_purge(const struct snap_options *options, const char *directory, size_t keep,
                          size_t *removed) __attribute__((warn_unused_result));

@@ -117,9 +117,10 @@ struct error *wal_read(const struct wal_options *options, const char *directory,
  * torn end. */
 struct error *wal_repair(const struct wal_options *options, const char *directory)
     __attribute__((warn_unused_result));
-/* The positions of all snapshots that count: a position above the committed index belongs to a snapshot that
- * was never finished. `snapshots` must be empty. */
-struct error *wal_valid_snapshots(const struct wal_options *options, const char *directory,
+/* The positions of the snapshots from index `since` on (some older ones may be among them) that count: a
+ * position above the committed index belongs to a snapshot that was never finished. Segments that end before
+ * `since` are not read, however many there are. `snapshots` must be empty. */
+struct error *wal_valid_snapshots(const struct wal_options *options, const char *directory, uint64_t since,
                                   struct wal_snapshots *snapshots) __attribute__((warn_unused_result));
 
 /* --- appending --- */

@@ -364,7 +364,16 @@ static void keep_committed(struct wal_snapshots *snapshots, uint64_t commit)
     snapshots->count = kept;
 }
 
-struct error *wal_valid_snapshots(const struct wal_options *options, const char *directory,
+/* Leaves out segments whose successor starts at or below `index`: what they hold is older. A position is
+ * written behind the entries it covers, never before them. */
+static struct error *skip_older(struct wal_segments *segments, uint64_t index)
+{
+    size_t older = 0;
+    while (older + 1 < segments->count && segments->items[older + 1].index <= index) older++;
+    return wal_segments_drop_front(segments, older);
+}
+
+struct error *wal_valid_snapshots(const struct wal_options *options, const char *directory, uint64_t since,
                                   struct wal_snapshots *snapshots)
 {
     assert(snapshots->count == 0);
@@ -373,6 +382,7 @@ struct error *wal_valid_snapshots(const struct wal_options *options, const char 
     if (error == NULL) error = wal_segments_check(&segments, 0, directory);
     if (error == NULL && segments.count == 0)
         error = error_new(ERROR_NOT_FOUND, "wal: file not found in %s", directory);
+    if (error == NULL) error = skip_older(&segments, since);
     if (error == NULL) error = wal_segments_open(options->fs, &segments, false);
     struct snapshot_scan scan = {.snapshots = snapshots};
     if (error == NULL) {

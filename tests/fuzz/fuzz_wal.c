@@ -114,7 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct wal_content read = {0}, content = {0};
     struct wal_snapshots snapshots = {0};
     struct error *read_error = wal_read(&options, directory, 0, 0, &read);
-    error_free(wal_valid_snapshots(&options, directory, &snapshots));
+    error_free(wal_valid_snapshots(&options, directory, 0, &snapshots));
     struct wal *wal = NULL;
     struct error *error = wal_recover(&options, directory, 0, 0, &wal, &content);
     if (read_error != NULL) FUZZ_CHECK(error != NULL);

@@ -45,7 +45,7 @@ static void newest_snapshot(const char *wal, const char *snap, struct raft_snaps
     struct snap_options snap_options = {.fs = fs_real(), .logger = &log_discard};
     struct wal_snapshots valid = {0};
     bool found = false;
-    must(wal_valid_snapshots(&wal_options, wal, &valid));
+    must(wal_valid_snapshots(&wal_options, wal, 0, &valid));
     for (size_t i = 0; i < valid.count && print; i++)
         printf("record index=%" PRIu64 " term=%" PRIu64 " voters=%zu\n", valid.items[i].index,
                valid.items[i].term, valid.items[i].conf_state.voters.count);
@@ -202,7 +202,7 @@ static void rewrite(const char *from, const char *to)
     struct wal_snapshots valid = {0};
     struct wal *wal = NULL;
     must(wal_read(&wal_options, from, 0, 0, &content));
-    must(wal_valid_snapshots(&wal_options, from, &valid));
+    must(wal_valid_snapshots(&wal_options, from, 0, &valid));
     must(wal_begin(&wal_options, to, buf_bytes(&content.metadata), &wal));
     struct walk walk;
     struct wal_record record;

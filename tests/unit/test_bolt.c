@@ -822,6 +822,51 @@ static void after_a_failed_sync_nothing_is_written_any_more(void **state)
     }
 }
 
+/* Pages of files in this process's memory. */
+static long resident_file_pages(void)
+{
+    long resident = 0, shared = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%*d %ld %ld", &resident, &shared), 2);
+    fclose(file);
+    return shared;
+}
+
+static void forgotten_pages_leave_memory_and_come_back(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/test_bolt.XXXXXX", file[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(file, sizeof(file), "%s/db", folder);
+    struct bolt *db;
+    struct bolt_tx *tx;
+    struct bolt_bucket bucket;
+    enum { ROWS = 2000, VALUE = 4000 };
+    must(bolt_open(fs_real(), file, NULL, &db));
+    must(bolt_begin_write(db, &tx));
+    must(bolt_bucket_create(tx, BYTES_LITERAL("b"), &bucket));
+    fill(&bucket, 0, ROWS, VALUE);
+    must(bolt_commit(tx));
+    must(bolt_begin_read(db, &tx));
+    bucket = must_open_bucket(tx, "b");
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < ROWS; i++) {
+            uint8_t key[REVISION_KEY_SIZE];
+            struct bytes value;
+            bool found;
+            must(bolt_get(&bucket, revision_key(i, key), &value, &found));
+            assert_int_equal(value.data[VALUE - 1], i % 251);
+        }
+        long before = resident_file_pages();
+        bolt_forget_pages(db);
+        assert_true(resident_file_pages() <= before - ROWS * VALUE / 4096 / 2);
+    }
+    bolt_end_read(tx);
+    must(bolt_close(db));
+    must(fs_remove_tree(fs_real(), folder));
+}
+
 int main(void)
 {
 #define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -851,6 +896,7 @@ int main(void)
         test(nested_buckets_are_read_kept_copied_and_deleted),
         test(a_full_disk_fails_the_commit_and_keeps_the_state),
         test(after_a_failed_sync_nothing_is_written_any_more),
+        test(forgotten_pages_leave_memory_and_come_back),
     };
     return cmocka_run_group_tests_name("bolt", tests, NULL, NULL);
 }

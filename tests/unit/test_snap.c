@@ -136,13 +136,19 @@ static void the_newest_readable_and_recorded_snapshot_is_loaded(void **state)
     struct snap_options options = options_of(sim);
     struct raft_snapshot found = {0};
     bool is_found = true;
+    uint64_t newest = 7;
     ok(snap_load_newest(&options, directory, NULL, &found, &is_found));
     assert_false(is_found);
+    ok(snap_newest_index(&options, directory, &newest));
+    assert_int_equal(newest, 0);
     save(&options, 1, 9, "old");
     save(&options, 2, 5, "older index, newer term");
     save(&options, 2, 12, "unrecorded");
     save(&options, 3, 20, "damaged");
     assert_true(fs_sim_flip_bit(sim, "/data/member/snap/0000000000000003-0000000000000014.snap", 20, 1));
+
+    ok(snap_newest_index(&options, directory, &newest));
+    assert_int_equal(newest, 20);
 
     struct wal_snapshot valid[] = {{.term = 0, .index = 0},
                                    {.term = 1, .index = 9},

@@ -992,7 +992,7 @@ static void only_committed_snapshots_are_valid(void **state)
     ok(wal_save_snapshot(wal, 25, 2, conf_of(&id)));
     ok(wal_sync(wal));
     struct wal_snapshots snapshots = {0};
-    ok(wal_valid_snapshots(&options, directory, &snapshots));
+    ok(wal_valid_snapshots(&options, directory, 0, &snapshots));
     assert_int_equal(snapshots.count, 5);
     for (size_t i = 0; i < 5; i++) {
         const struct wal_snapshot *snapshot = &snapshots.items[i];
@@ -1002,6 +1002,13 @@ static void only_committed_snapshots_are_valid(void **state)
         if (i > 0) assert_int_equal(snapshot->conf_state.voters.items[0], 0xabc);
     }
     wal_snapshots_deinit(&snapshots);
+    for (uint64_t since = 1; since <= 20; since++) {
+        ok(wal_valid_snapshots(&options, directory, since, &snapshots));
+        assert_int_equal(snapshots.items[snapshots.count - 1].index, 20);
+        assert_true(snapshots.items[0].index <= (since + 4) / 5 * 5);
+        if (since == 20) assert_true(snapshots.count < 5);
+        wal_snapshots_deinit(&snapshots);
+    }
     ok(wal_close(wal));
 
     struct wal_content content = {0};
