@@ -414,6 +414,19 @@ static struct error *clear_behind(struct wal *wal, const struct wal_tail *tail)
     return wal->options.no_sync ? NULL : fs_file_sync(file);
 }
 
+/* A process that was killed between a rename and its sync leaves a name that is there to be read and that a
+ * power cut still takes away, with everything we would write behind it: the newest segment's, and the
+ * folder's own. */
+static struct error *sync_names(const struct wal *wal)
+{
+    if (wal->options.no_sync) return NULL;
+    TRY(fs_sync_directory(wal->options.fs, wal->directory));
+    char *parent = parent_of(wal->directory);
+    struct error *error = fs_sync_directory(wal->options.fs, parent);
+    free(parent);
+    return error;
+}
+
 static struct error *open_at(struct wal *wal, uint64_t index, uint64_t term, struct wal_content *content)
 {
     struct fs *fs = wal->options.fs;
@@ -429,6 +442,7 @@ static struct error *open_at(struct wal *wal, uint64_t index, uint64_t term, str
     buf_reserve(&wal->metadata, content->metadata.size + 1);
     buf_append_bytes(&wal->metadata, buf_bytes(&content->metadata));
     TRY(clear_behind(wal, &tail));
+    TRY(sync_names(wal));
     if (tail.offset > 0) return NULL;
     /* A segment that is there in name only. */
     append_head(wal);
