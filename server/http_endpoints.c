@@ -21,24 +21,28 @@ static bool only_get(struct http_exchange *exchange)
 
 /* ---- /version ---- */
 
-static void serve_version(struct http_exchange *exchange)
+void http_endpoints_version(struct buf *out, const struct http_endpoints *endpoints)
 {
-    struct http_endpoints *endpoints = endpoints_of(exchange);
-    if (!only_get(exchange)) return;
-    struct buf body = {0};
     int64_t cluster = metric_gauge_read(&engine_node_metrics(endpoints->engine)->cluster_version);
     int64_t storage = metric_gauge_read(&engine_node_metrics(endpoints->engine)->storage_version);
-    buf_printf(&body, "{\"etcdserver\":\"%s\",\"etcdcluster\":\"", endpoints->version);
+    buf_printf(out, "{\"etcdserver\":\"%s\",\"etcdcluster\":\"", endpoints->version);
     if (cluster == 0)
-        buf_append_string(&body, "not_decided");
+        buf_append_string(out, "not_decided");
     else
-        buf_printf(&body, "%d.%d.0", (int)(cluster / 1000), (int)(cluster % 1000));
-    buf_append_string(&body, "\",\"storage\":\"");
+        buf_printf(out, "%d.%d.0", (int)(cluster / 1000), (int)(cluster % 1000));
+    buf_append_string(out, "\",\"storage\":\"");
     if (storage == 0)
-        buf_append_string(&body, "unknown");
+        buf_append_string(out, "unknown");
     else
-        buf_printf(&body, "%d.%d.0", (int)(storage / 1000), (int)(storage % 1000));
-    buf_append_string(&body, "\"}");
+        buf_printf(out, "%d.%d.0", (int)(storage / 1000), (int)(storage % 1000));
+    buf_append_string(out, "\"}");
+}
+
+static void serve_version(struct http_exchange *exchange)
+{
+    struct buf body = {0};
+    if (!only_get(exchange)) return;
+    http_endpoints_version(&body, endpoints_of(exchange));
     http_respond(exchange, 200, "application/json", buf_bytes(&body));
     buf_deinit(&body);
 }
@@ -151,9 +155,4 @@ void http_endpoints_client_router(struct http_router *router, struct http_endpoi
 void http_endpoints_metrics_router(struct http_router *router, struct http_endpoints *endpoints)
 {
     *router = (struct http_router){.routes = routes, .route_count = 2, .context = endpoints};
-}
-
-void http_endpoints_peer_router(struct http_router *router, struct http_endpoints *endpoints)
-{
-    *router = (struct http_router){.routes = routes + 2, .route_count = 1, .context = endpoints};
 }

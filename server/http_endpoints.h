@@ -14,10 +14,10 @@ struct http_endpoints {
     const struct logger *logger;
 };
 
-/* For client ports; for metrics ports (no /version); for peer ports (/version alone). `endpoints` is
- * borrowed. */
+/* For client ports; for metrics ports (no /version). `endpoints` is borrowed. */
 void http_endpoints_client_router(struct http_router *router, struct http_endpoints *endpoints);
 void http_endpoints_metrics_router(struct http_router *router, struct http_endpoints *endpoints);
-void http_endpoints_peer_router(struct http_router *router, struct http_endpoints *endpoints);
+/* Appends what /version answers, for who serves it elsewhere. Any thread. */
+void http_endpoints_version(struct buf *out, const struct http_endpoints *endpoints);
 
 #endif

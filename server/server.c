@@ -11,6 +11,7 @@
 #include "server/http_endpoints.h"
 #include "server/metrics.h"
 #include "server/notify.h"
+#include "server/peer.h"
 #include "server/rpc.h"
 #include "server/service.h"
 
@@ -46,7 +47,17 @@ struct io {
     struct loop *loop;
     struct grpc_server *grpc;
     struct http1_server *http;
-    struct port client, client_http, metrics, peer;
+    struct port client, client_http, metrics;
+    struct loop_task close;
+};
+
+/* The loop that speaks with the other members, and with nobody else. */
+struct peer_io {
+    struct loop *loop;
+    struct http1_server *http;
+    struct port port;
+    struct peers *peers;
+    struct cluster_urls urls; /* as advertised */
     struct loop_task close;
 };
 
@@ -58,11 +69,12 @@ struct server {
     struct loop *control; /* the calling thread's */
     struct io io[IO_LOOPS_MAX];
     size_t io_count;
+    struct peer_io peer;
     struct listener *listeners[LISTENERS_MAX];
     enum traffic traffic[LISTENERS_MAX];
     bool was_initialized; /* the data directory held a member */
     size_t listener_count;
-    struct http_router client_router, metrics_router, peer_router;
+    struct http_router client_router, metrics_router;
     struct http_endpoints endpoints;
     struct metrics_sources metrics;
     struct grpc_server_metrics *grpc_metrics[IO_LOOPS_MAX];
@@ -77,6 +89,7 @@ struct server {
     struct loop_task published, removed;
     int signal_number;
     bool purging;
+    atomic_bool was_removed;
     atomic_int still_closing; /* parts of I/O loops that have connections left */
 };
 
@@ -156,7 +169,8 @@ static void on_accept_metrics(void *context, size_t index, struct transport *tra
 
 static void on_accept_peer(void *context, size_t index, struct transport *transport)
 {
-    port_accept(&((struct server *)context)->io[index].peer, transport);
+    (void)index;
+    port_accept(&((struct server *)context)->peer.port, transport);
 }
 
 static void on_accept_client_http(void *context, size_t index, struct transport *transport)
@@ -185,10 +199,11 @@ static struct error *listen_one(struct server *server, const char *url, enum tra
         address = mem_strdup(strstr(url, "://") + 3);
     }
     for (size_t i = 0; i < server->io_count; i++) loops[i] = server->io[i].loop;
+    bool for_peers = on_accept == on_accept_peer;
     struct listener_config config = {
         .address = address,
-        .loops = loops,
-        .loop_count = server->io_count,
+        .loops = for_peers ? &server->peer.loop : loops,
+        .loop_count = for_peers ? 1 : server->io_count,
         .connection_limit = connection_limit(),
         .on_accept = on_accept,
         .context = server,
@@ -238,7 +253,6 @@ static void make_io(struct server *server)
     server->grpc_config.method_count = method_count;
     http_endpoints_client_router(&server->client_router, &server->endpoints);
     http_endpoints_metrics_router(&server->metrics_router, &server->endpoints);
-    http_endpoints_peer_router(&server->peer_router, &server->endpoints);
     for (size_t i = 0; i < server->io_count; i++) {
         struct io *io = &server->io[i];
         io->server = server;
@@ -248,9 +262,35 @@ static void make_io(struct server *server)
         io->client_http = (struct port){.http = io->http, .router = &server->client_router};
         if (*options->listen_client_http_urls == '\0') io->client.http = io->http;
         io->metrics = (struct port){.http = io->http, .router = &server->metrics_router};
-        io->peer = (struct port){.http = io->http, .router = &server->peer_router};
         server->grpc_metrics[i] = grpc_server_metrics(io->grpc);
     }
+}
+
+static void on_removed(void *context);
+
+static struct error *make_peers(struct server *server)
+{
+    const struct options *options = server->options;
+    struct peer_io *io = &server->peer;
+    int64_t election = (int64_t)options->election_timeout * LOOP_MILLISECOND;
+    TRY(cluster_urls_parse(options->initial_advertise_peer_urls, &io->urls));
+    struct peers_config config = {
+        .loop = io->loop,
+        .member_id = server->member.id,
+        .cluster_id = server->member.cluster_id,
+        .version = ETCD_VERSION,
+        .own_urls = &io->urls,
+        .endpoints = &server->endpoints,
+        .dial_timeout = LOOP_SECOND + election,
+        .request_timeout = 5 * LOOP_SECOND + 2 * election,
+        .logger = server->logger,
+        .on_removed = on_removed,
+        .context = server,
+    };
+    io->peers = peers_new(&config);
+    io->http = http1_server_new(io->loop, &(const struct http1_server_config){.logger = server->logger});
+    io->port = (struct port){.http = io->http, .router = peers_router(io->peers)};
+    return NULL;
 }
 
 static void connect_metrics(struct server *server)
@@ -318,10 +358,21 @@ static void stop_for_good(struct loop *loop, struct loop_task *task)
     loop_stop(loop);
 }
 
+/* The node has applied the removal, or another member says so; any thread. */
 static void on_removed(void *context)
 {
     struct server *server = context;
-    loop_post(server->control, &server->removed);
+    if (!atomic_exchange(&server->was_removed, true)) loop_post(server->control, &server->removed);
+}
+
+static void on_peer_messages(void *context, struct mail *messages)
+{
+    peers_send(((struct server *)context)->peer.peers, messages);
+}
+
+static void on_membership(void *context, const struct cluster *cluster)
+{
+    peers_set_membership(((struct server *)context)->peer.peers, cluster);
 }
 
 /* Nothing may be acknowledged after a write that may be lost: the process ends here and now. */
@@ -388,16 +439,26 @@ static void close_io(struct loop *loop, struct loop_task *task)
     port_close(&io->client);
     port_close(&io->client_http);
     port_close(&io->metrics);
-    port_close(&io->peer);
     grpc_server_close(io->grpc, DRAIN_TIME, part_closed, io->server);
     http1_server_close(io->http, DRAIN_TIME, part_closed, io->server);
+}
+
+static void close_peers(struct loop *loop, struct loop_task *task)
+{
+    struct peer_io *io = CONTAINER(task, struct peer_io, close);
+    (void)loop;
+    peers_close(io->peers);
+    port_close(&io->port);
+    http1_server_close(io->http, DRAIN_TIME, part_closed, CONTAINER(io, struct server, peer));
 }
 
 static void drain_connections(struct server *server)
 {
     for (size_t i = 0; i < server->listener_count; i++) listener_close(server->listeners[i]);
     loop_run_once(server->control, 0);
-    atomic_store(&server->still_closing, (int)server->io_count * 2);
+    atomic_store(&server->still_closing, (int)server->io_count * 2 + 1);
+    server->peer.close.run = close_peers;
+    loop_post(server->peer.loop, &server->peer.close);
     for (size_t i = 0; i < server->io_count; i++) {
         server->io[i].close.run = close_io;
         loop_post(server->io[i].loop, &server->io[i].close);
@@ -415,6 +476,18 @@ static void free_io(struct server *server)
         http1_server_free(io->http);
         loop_free(io->loop);
     }
+}
+
+static void free_peers(struct server *server)
+{
+    struct peer_io *io = &server->peer;
+    loop_stop(io->loop);
+    loop_join(io->loop);
+    loop_run_once(io->loop, 0); /* what the node thread posted at the end */
+    peers_free(io->peers);
+    http1_server_free(io->http);
+    loop_free(io->loop);
+    cluster_urls_deinit(&io->urls);
 }
 
 static void close_control(struct server *server)
@@ -435,6 +508,7 @@ static struct error *stop(struct server *server)
     drain_connections(server);
     struct error *error = engine_stop(server->engine);
     free_io(server);
+    free_peers(server);
     close_control(server);
     struct error *second = member_close(&server->member);
     if (error == NULL)
@@ -512,6 +586,8 @@ static struct error *start_engine(struct server *server)
         .logger = server->logger,
         .on_reply = rpc_on_reply,
         .on_watch = service_watch_on_message,
+        .on_peer_messages = on_peer_messages,
+        .on_membership = on_membership,
         .on_published = on_published,
         .on_removed = on_removed,
         .on_failed = on_failed,
@@ -520,6 +596,7 @@ static struct error *start_engine(struct server *server)
     log_info(server->logger, "starting etcd server", LOG_HEX("local-member-id", server->member.id),
              LOG_STRING("local-server-version", ETCD_VERSION),
              LOG_STRING("cluster-version", "to_be_decided"));
+    TRY(make_peers(server));
     struct error *error = engine_start(&config, &server->engine);
     server->member.wal = NULL;
     server->member.recovery.log = NULL;
@@ -581,6 +658,7 @@ static struct error *start(struct server *server)
     server->io_count = choose_io_loops(server->options);
     server->control = loop_new();
     for (size_t i = 0; i < server->io_count; i++) server->io[i].loop = loop_new();
+    server->peer.loop = loop_new();
     TRY(cluster_urls_parse(server->options->advertise_client_urls, &server->client_urls));
     TRY(bind_ports(server));
     options_log(server->options, server->logger, server->was_initialized);
@@ -588,6 +666,8 @@ static struct error *start(struct server *server)
     TRY(start_engine(server));
     connect_metrics(server);
     make_io(server);
+    peers_set_engine(server->peer.peers, server->engine);
+    TRY(loop_start(server->peer.loop, "etcd-peer"));
     for (size_t i = 0; i < server->io_count; i++) TRY(loop_start(server->io[i].loop, "etcd-io"));
     for (size_t i = 0; i < server->listener_count; i++)
         if (server->traffic[i] < TRAFFIC_GRPC_HTTP) listener_start(server->listeners[i]);

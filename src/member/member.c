@@ -93,10 +93,6 @@ static struct error *found_cluster(const struct member_options *options, struct 
     if (error == NULL) {
         const struct cluster_initial_member *self = cluster_initial_find(&initial, options->name);
         member->id = cluster_member_id(options->sha1, &self->peer_urls, options->initial_cluster_token);
-        if (initial.count > 1)
-            error = error_new(ERROR_INVALID,
-                              "--initial-cluster names %zu members, and this release serves a cluster of one",
-                              initial.count);
     }
     cluster_urls_deinit(&advertised);
     cluster_initial_deinit(&initial);

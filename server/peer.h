@@ -1,0 +1,81 @@
+/* peers: this member's connections with the other members, in etcd's own peer protocol.
+ *
+ *     node thread ──peers_send──▶ ┌ peers (one loop) ──────────────────────────────┐
+ *                                 │ writer  message stream   the body of their GET │ ──▶
+ *                                 │ writer  msgapp stream    the body of their GET │ ──▶  other
+ *                                 │ pipeline                 our POST /raft        │ ──▶  members
+ *     node thread ◀─engine_post── │ readers                  our GETs to them      │ ◀──
+ *                                 │ handlers                 their POSTs to us     │ ◀──
+ *                                 └────────────────────────────────────────────────┘
+ *
+ * A message goes out on the stream of its kind when the other member has opened one, else by a POST. Nothing
+ * is kept for later: what finds its queue full or its connection broken is dropped and the node is told
+ * that the member is unreachable; raft repeats what matters. Connections are remade for ever, every 100 ms.
+ *
+ * Who the members are comes from the applied state (peers_set_membership); until the first one arrives nobody
+ * is known and everybody is asked to come again (404). Removed members are told so (410), which makes them
+ * end.
+ *
+ * Threads: everything on `loop`, but for the functions marked "any thread".
+ */
+#ifndef SERVER_PEER_H
+#define SERVER_PEER_H
+
+#include "base/metrics.h"
+#include "cluster/cluster.h"
+#include "net/http.h"
+#include "server/engine.h"
+
+struct http_endpoints;
+struct peers;
+
+struct peers_config {
+    struct loop *loop;
+    uint64_t member_id;
+    uint64_t cluster_id;
+    const char *version;                       /* X-Server-Version: X.Y.Z; borrowed */
+    const struct cluster_urls *own_urls;       /* as advertised to peers; borrowed */
+    const struct transport_security *security; /* for https addresses; NULL: they cannot be reached */
+    struct http_endpoints *endpoints;          /* for /version; borrowed */
+    int64_t dial_timeout;                      /* nanoseconds */
+    int64_t request_timeout;                   /* nanoseconds; for whole requests */
+    const struct logger *logger;
+    /* Another member says that this one was removed from the cluster; once. */
+    void (*on_removed)(void *context);
+    void *context;
+};
+
+/* Any thread, before the loop runs. */
+struct peers *peers_new(const struct peers_config *config)
+    __attribute__((returns_nonnull, warn_unused_result));
+/* Where received messages go, which must be there before the loop runs. */
+void peers_set_engine(struct peers *peers, struct engine *engine);
+/* Ends all connections and requests; no engine_post follows. Messages that still come are dropped. */
+void peers_close(struct peers *peers);
+/* Closed (or never run), and the loop has ended. NULL is allowed. */
+void peers_free(struct peers *peers);
+
+/* Any thread: struct node_peer_message, oldest first; taken. */
+void peers_send(struct peers *peers, struct mail *messages);
+/* Any thread: the cluster as it is now; copied. */
+void peers_set_membership(struct peers *peers, const struct cluster *cluster);
+
+/* For the servers of the peer ports, which must be on the same loop. */
+const struct http_router *peers_router(const struct peers *peers);
+
+/* How long the connection to a member has been up, in nanoseconds; negative: it is not, or the member is not
+ * known. Loop thread. */
+int64_t peers_connected_for(const struct peers *peers, uint64_t id);
+
+/* What the network_peer_* metrics say of one member. */
+struct peer_metrics {
+    uint64_t id;
+    metric_counter sent_bytes, received_bytes, sent_failures, received_failures, disconnects;
+    metric_gauge active;
+    struct metric_histogram round_trip;
+};
+/* Any thread: calls `visit` for each member that was ever known, in no order. */
+void peers_visit_metrics(struct peers *peers, void (*visit)(void *context, struct peer_metrics *metrics),
+                         void *context);
+
+#endif

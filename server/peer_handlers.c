@@ -1,0 +1,399 @@
+/* What the peer ports answer, beside the streams: each request is checked in etcd's order and refused with
+ * etcd's words, because members of any release read them. */
+#include "server/peer_internal.h"
+
+#include "api/message.h"
+#include "cluster/json_reader.h"
+#include "raft/codec.h"
+#include "server/rpc.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "rpc.pb-c.h"
+
+#define PEER_BODY_MAX ((size_t)64 << 20)
+
+static struct peers *peers_of(const struct http_exchange *exchange)
+{
+    return http_request(exchange)->context;
+}
+
+/* ---- checks ---- */
+
+static bool method_allowed(struct http_exchange *exchange, const char *method)
+{
+    if (http_method_is(exchange, method)) return true;
+    http_add_header(exchange, "Allow", method);
+    http_error(exchange, 405, "Method Not Allowed");
+    return false;
+}
+
+/* An absent header is what members before 2.1 sent; 2.0.0 stands for them. */
+static bool header_version(const struct http_exchange *exchange, const char *name, struct version *version)
+{
+    struct bytes text;
+    *version = version_of(2, 0);
+    return !http_request_header(exchange, name, &text) || version_parse(text, version);
+}
+
+static bool version_fits(const struct http_exchange *exchange)
+{
+    struct version server, lowest;
+    if (!header_version(exchange, "x-server-version", &server) ||
+        !header_version(exchange, "x-min-cluster-version", &lowest))
+        return false;
+    return version_compare_minor(server, version_of(3, 0)) >= 0 &&
+           version_compare_minor(lowest, peers_of(exchange)->version) <= 0;
+}
+
+static bool is_of_this_cluster(const struct http_exchange *exchange)
+{
+    struct bytes id = BYTES_EMPTY;
+    http_request_header(exchange, "x-etcd-cluster-id", &id);
+    return bytes_equal(id, bytes_from_string(peers_of(exchange)->cluster_id_text));
+}
+
+static void refuse(struct http_exchange *exchange, int status, const char *text)
+{
+    struct bytes from = BYTES_LITERAL("unknown");
+    http_request_header(exchange, "x-server-from", &from);
+    log_warn(peers_of(exchange)->logger, "refused a request from a remote peer",
+             LOG_BYTES("remote-peer-id", from), LOG_STRING("remote-addr", http_exchange_peer(exchange)),
+             LOG_BYTES("path", http_request(exchange)->path), LOG_STRING("error", text));
+    http_error(exchange, status, text);
+}
+
+/* Method, versions, cluster: what comes before everything else. False: it was answered. */
+static bool is_welcome(struct http_exchange *exchange, const char *method)
+{
+    struct peers *peers = peers_of(exchange);
+    if (!method_allowed(exchange, method)) return false;
+    http_add_header(exchange, "X-Etcd-Cluster-ID", peers->cluster_id_text);
+    if (!version_fits(exchange))
+        refuse(exchange, 412, "incompatible version");
+    else if (!is_of_this_cluster(exchange))
+        refuse(exchange, 412, "cluster ID mismatch");
+    else if (peers->closed)
+        refuse(exchange, 503, "etcdserver: server stopped");
+    else
+        return true;
+    return false;
+}
+
+static bool parse_id(struct bytes text, uint64_t *id)
+{
+    *id = 0;
+    if (text.size == 0 || text.size > 16) return false;
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t c = text.data[i];
+        unsigned letter = c | 0x20U;
+        unsigned digit = c >= '0' && c <= '9'             ? c - (unsigned)'0'
+                         : letter >= 'a' && letter <= 'f' ? letter - 'a' + 10
+                                                          : 16;
+        if (digit == 16) return false;
+        *id = *id << 4 | digit;
+    }
+    return true;
+}
+
+/* ---- streams ---- */
+
+static bool split_stream_path(struct bytes path, enum peer_stream *stream, struct bytes *id)
+{
+    static const struct {
+        struct bytes prefix;
+        enum peer_stream stream;
+    } kinds[] = {
+        {BYTES_LITERAL("/raft/stream/message/"), PEER_STREAM_MESSAGE},
+        {BYTES_LITERAL("/raft/stream/msgapp/"), PEER_STREAM_APPEND},
+    };
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (!bytes_starts_with(path, kinds[i].prefix)) continue;
+        *stream = kinds[i].stream;
+        *id = bytes_of(path.data + kinds[i].prefix.size, path.size - kinds[i].prefix.size);
+        return memchr(id->data, '/', id->size) == NULL;
+    }
+    return false;
+}
+
+static void serve_stream(struct http_exchange *exchange)
+{
+    struct peers *peers = peers_of(exchange);
+    enum peer_stream stream;
+    struct bytes id_text, to = BYTES_EMPTY;
+    uint64_t id;
+    http_add_header(exchange, "X-Server-Version", peers->config.version);
+    if (!is_welcome(exchange, "GET")) return;
+    http_request_header(exchange, "x-raft-to", &to);
+    if (!split_stream_path(http_request(exchange)->path, &stream, &id_text)) {
+        refuse(exchange, 404, "invalid path");
+    } else if (!parse_id(id_text, &id)) {
+        refuse(exchange, 404, "invalid from");
+    } else if (peers->cluster != NULL && cluster_is_removed(peers->cluster, id)) {
+        refuse(exchange, 410, "removed member");
+    } else if (peers_find(peers, id) == NULL) {
+        refuse(exchange, 404, "error sender not found");
+    } else if (!bytes_equal(to, bytes_from_string(peers->member_id_text))) {
+        refuse(exchange, 412, "to field mismatch");
+    } else {
+        peer_writer_attach(&peers_find(peers, id)->writers[stream], exchange);
+    }
+}
+
+/* ---- POST /raft ---- */
+
+static void begin_message(struct http_exchange *exchange)
+{
+    (void)is_welcome(exchange, "POST");
+}
+
+static void serve_message(struct http_exchange *exchange)
+{
+    struct peers *peers = peers_of(exchange);
+    struct raft_message message = {0};
+    struct error *error = raft_decode_message(&message, http_body(exchange));
+    if (error != NULL) {
+        error_free(error);
+        refuse(exchange, 400, "error unmarshalling raft message");
+        return;
+    }
+    struct peer *peer = peers_find(peers, message.from);
+    if (peers->closed || message.to != peers->config.member_id ||
+        (peers->cluster != NULL && cluster_is_removed(peers->cluster, message.from))) {
+        refuse(exchange, 500, "error processing raft message");
+    } else {
+        if (peer != NULL) {
+            metric_add(&peer->metrics->received_bytes, http_body(exchange).size);
+            peer_receive(peer, &message);
+        }
+        http_respond(exchange, 204, NULL, BYTES_EMPTY);
+    }
+    raft_message_deinit(&message);
+}
+
+/* ---- POST /raft/snapshot ---- */
+
+static void serve_snapshot(struct http_exchange *exchange)
+{
+    if (!is_welcome(exchange, "POST")) return;
+    refuse(exchange, 500, "failed to save KV snapshot (this release takes in no snapshots)");
+}
+
+/* ---- small answers ---- */
+
+static void serve_probing(struct http_exchange *exchange)
+{
+    int64_t now = clock_wall();
+    time_t seconds = (time_t)(now / LOOP_SECOND);
+    struct tm parts;
+    char text[96], date[32];
+    gmtime_r(&seconds, &parts);
+    strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &parts);
+    snprintf(text, sizeof(text), "{\"OK\":true,\"Now\":\"%s.%09" PRId64 "Z\"}\n", date, now % LOOP_SECOND);
+    http_respond(exchange, 200, "application/json", bytes_from_string(text));
+}
+
+static void serve_members(struct http_exchange *exchange)
+{
+    struct peers *peers = peers_of(exchange);
+    struct buf body = {0};
+    if (!method_allowed(exchange, "GET")) return;
+    http_add_header(exchange, "X-Etcd-Cluster-ID", peers->cluster_id_text);
+    if (peers->cluster != NULL)
+        cluster_members_write(&body, peers->cluster);
+    else
+        buf_append_string(&body, "[]");
+    buf_append_byte(&body, '\n');
+    http_respond(exchange, 200, "application/json", buf_bytes(&body));
+    buf_deinit(&body);
+}
+
+static void serve_version(struct http_exchange *exchange)
+{
+    struct buf body = {0};
+    if (!method_allowed(exchange, "GET")) return;
+    http_endpoints_version(&body, peers_of(exchange)->config.endpoints);
+    http_respond(exchange, 200, "application/json", buf_bytes(&body));
+    buf_deinit(&body);
+}
+
+/* ---- what the node must be asked ---- */
+
+struct question {
+    struct rpc rpc;
+    union {
+        Etcdserverpb__RangeRequest range;
+        Etcdserverpb__HashKVRequest hash;
+    };
+};
+
+static struct question *question_new(struct http_exchange *exchange, enum node_operation operation,
+                                     void (*done)(struct rpc *rpc))
+{
+    struct question *question = mem_zalloc(1, sizeof(*question));
+    question->rpc.request.operation = operation;
+    question->rpc.request.internal = true;
+    question->rpc.loop = http_exchange_loop(exchange);
+    question->rpc.done = done;
+    question->rpc.context = http_exchange_ref(exchange);
+    return question;
+}
+
+static bool question_failed(const struct rpc *rpc)
+{
+    return rpc->request.error != API_OK || rpc->request.error_text != NULL;
+}
+
+static void question_free(struct rpc *rpc)
+{
+    http_exchange_unref(rpc->context);
+    blob_unref(rpc->request.response);
+    free((struct question *)rpc);
+}
+
+static void downgrade_read_done(struct rpc *rpc)
+{
+    struct http_exchange *exchange = rpc->context;
+    const struct peers *peers = peers_of(exchange);
+    bool enabled = peers->cluster != NULL && cluster_downgrade(peers->cluster).enabled;
+    if (question_failed(rpc)) {
+        char *text = mem_printf("failed linearized read: %s", rpc_text(&rpc->request));
+        http_error(exchange, 500, text);
+        free(text);
+    } else {
+        http_respond(exchange, 200, "text/plain", enabled ? BYTES_LITERAL("true") : BYTES_LITERAL("false"));
+    }
+    question_free(rpc);
+}
+
+static void serve_downgrade(struct http_exchange *exchange)
+{
+    struct peers *peers = peers_of(exchange);
+    if (!method_allowed(exchange, "GET")) return;
+    http_add_header(exchange, "X-Etcd-Cluster-ID", peers->cluster_id_text);
+    if (peers->closed) {
+        http_error(exchange, 500, "failed linearized read: etcdserver: server stopped");
+        return;
+    }
+    struct question *question = question_new(exchange, NODE_RANGE, downgrade_read_done);
+    etcdserverpb__range_request__init(&question->range);
+    question->range.key = (ProtobufCBinaryData){.len = 1, .data = (uint8_t *)(uintptr_t) ""};
+    question->range.limit = 1;
+    question->range.keys_only = 1;
+    question->rpc.request.message = &question->range;
+    rpc_start(&question->rpc, peers->engine);
+}
+
+/* Go's mvcc errors, which have no "etcdserver: " in front. */
+static const char *hash_error(const struct rpc *rpc)
+{
+    const char *text = rpc_text(&rpc->request);
+    const char *prefix = "etcdserver: mvcc: ";
+    return strncmp(text, prefix, strlen(prefix)) == 0 ? text + strlen("etcdserver: ") : text;
+}
+
+static void hash_done(struct rpc *rpc)
+{
+    struct http_exchange *exchange = rpc->context;
+    struct arena *arena = http_exchange_arena(exchange);
+    Etcdserverpb__HashKVResponse *hash = NULL;
+    struct error *error = NULL;
+    if (!question_failed(rpc))
+        hash = (void *)message_unpack(&etcdserverpb__hash_kvresponse__descriptor,
+                                      blob_bytes(rpc->request.response), arena, &error);
+    if (hash == NULL) {
+        http_error(exchange, 400, error != NULL ? error->text : hash_error(rpc));
+    } else {
+        struct buf body = {0};
+        /* The header must be there whatever is in it: etcd looks into it. */
+        buf_printf(&body,
+                   "{\"header\":{\"cluster_id\":%" PRIu64 ",\"member_id\":%" PRIu64 ",\"revision\":%" PRId64
+                   ",\"raft_term\":%" PRIu64 "}",
+                   hash->header->cluster_id, hash->header->member_id, hash->header->revision,
+                   hash->header->raft_term);
+        if (hash->hash != 0) buf_printf(&body, ",\"hash\":%" PRIu32, hash->hash);
+        if (hash->compact_revision != 0)
+            buf_printf(&body, ",\"compact_revision\":%" PRId64, hash->compact_revision);
+        if (hash->hash_revision != 0) buf_printf(&body, ",\"hash_revision\":%" PRId64, hash->hash_revision);
+        buf_append_byte(&body, '}');
+        http_respond(exchange, 200, "application/json", buf_bytes(&body));
+        buf_deinit(&body);
+    }
+    error_free(error);
+    question_free(rpc);
+}
+
+static bool parse_revision(struct bytes body, int64_t *revision)
+{
+    struct json_reader reader = json_reader_of(body);
+    struct buf key = {0};
+    uint64_t value = 0;
+    if (json_enter(&reader, '{'))
+        while (json_next_key(&reader, &key)) {
+            if (bytes_equal(buf_bytes(&key), BYTES_LITERAL("revision")))
+                json_read_uint64(&reader, &value);
+            else
+                json_skip(&reader);
+        }
+    buf_deinit(&key);
+    *revision = (int64_t)value;
+    return !reader.failed && value <= INT64_MAX;
+}
+
+static void serve_hash(struct http_exchange *exchange)
+{
+    struct peers *peers = peers_of(exchange);
+    struct bytes cluster;
+    int64_t revision = 0;
+    if (!method_allowed(exchange, "GET")) return;
+    http_add_header(exchange, "X-Etcd-Cluster-ID", peers->cluster_id_text);
+    if (http_request_header(exchange, "x-etcd-cluster-id", &cluster) && !is_of_this_cluster(exchange)) {
+        http_error(exchange, 412, "cluster ID mismatch");
+    } else if (!parse_revision(http_body(exchange), &revision)) {
+        http_error(exchange, 400, "error unmarshalling request");
+    } else if (peers->closed) {
+        http_error(exchange, 503, "etcdserver: server stopped");
+    } else {
+        struct question *question = question_new(exchange, NODE_HASH_KV, hash_done);
+        etcdserverpb__hash_kvrequest__init(&question->hash);
+        question->hash.revision = revision;
+        question->rpc.request.message = &question->hash;
+        rpc_start(&question->rpc, peers->engine);
+    }
+}
+
+/* ---- the table ---- */
+
+static const struct http_handler message_handler = {.on_request = begin_message,
+                                                    .on_end = serve_message,
+                                                    .body_limit = PEER_BODY_MAX};
+static const struct http_handler stream_handler = {.on_request = serve_stream,
+                                                   .on_writable = peer_writer_writable,
+                                                   .on_close = peer_writer_closed};
+static const struct http_handler snapshot_handler = {.on_request = serve_snapshot};
+static const struct http_handler probing_handler = {.on_end = serve_probing};
+static const struct http_handler members_handler = {.on_end = serve_members};
+static const struct http_handler version_handler = {.on_end = serve_version};
+static const struct http_handler downgrade_handler = {.on_end = serve_downgrade};
+static const struct http_handler hash_handler = {.on_end = serve_hash};
+
+static const struct http_route routes[] = {
+    {.path = "/raft", .handler = &message_handler},
+    {.path = "/raft/stream/", .prefix = true, .handler = &stream_handler},
+    {.path = "/raft/snapshot", .handler = &snapshot_handler},
+    {.path = "/raft/probing", .handler = &probing_handler},
+    {.path = "/members", .handler = &members_handler},
+    {.path = "/members/hashkv", .handler = &hash_handler},
+    {.path = "/version", .handler = &version_handler},
+    {.path = "/downgrade/enabled", .handler = &downgrade_handler},
+};
+
+void peer_handlers_router(struct http_router *router, struct peers *peers)
+{
+    *router = (struct http_router){.routes = routes,
+                                   .route_count = sizeof(routes) / sizeof(routes[0]),
+                                   .context = peers};
+}

@@ -1,0 +1,200 @@
+/* The inside of the peer transport.
+ *
+ *   peer.c            the members, their addresses, who is removed; dealing messages out and handing them in
+ *   peer_stream.c     writers (their GETs to us) and readers (our GETs to them)
+ *   peer_pipeline.c   POST /raft
+ *   peer_prober.c     round trips and versions of the others
+ *   peer_handlers.c   what the peer ports answer
+ *   peer_codec.c      how messages lie in streams
+ */
+#ifndef SERVER_PEER_INTERNAL_H
+#define SERVER_PEER_INTERNAL_H
+
+#include "base/list.h"
+#include "net/http1.h"
+#include "server/http_endpoints.h"
+#include "server/peer.h"
+#include "server/peer_codec.h"
+
+enum {
+    PEER_ID_SIZE = 17,
+    PEER_WRITER_QUEUE_MAX = 4096, /* messages that wait for a stream */
+    PEER_PIPELINE_QUEUE_MAX = 64, /* messages that wait for a POST */
+    PEER_PIPELINE_POSTS = 4,      /* POSTs under way */
+    PEER_RECEIVE_MAX = 4096,      /* received messages that wait for the node, per member */
+    PEER_HEADERS_MAX = 8,
+    PEER_VERSION_SIZE = 40,
+};
+
+/* Bytes of received entries that may wait for the node, over all members. */
+#define PEER_RECEIVE_BYTES_MAX ((size_t)512 << 20)
+#define PEER_RETRY             (100 * LOOP_MILLISECOND)
+#define PEER_ALIVE_INTERVAL    (5 * LOOP_SECOND / 3)
+#define PEER_SILENCE_MAX       (10 * LOOP_SECOND) /* a stream without a byte for so long is dead */
+#define PEER_REPORT_INTERVAL   (50 * LOOP_MILLISECOND)
+
+/* Messages that wait, oldest first. */
+struct peer_queue {
+    struct mail *oldest;
+    struct mail **end;
+    size_t count;
+};
+
+/* Their GET: we send. */
+struct peer_writer {
+    struct peer *peer;
+    enum peer_stream stream;
+    struct http_exchange *exchange; /* NULL: they have opened none */
+    struct peer_codec codec;
+    struct peer_queue queue;
+    size_t pending_before; /* what lay unsent at the last sign of life */
+    int64_t moved_at;      /* when something of it left */
+};
+
+/* Our GET: they send. */
+struct peer_reader {
+    struct peer *peer;
+    enum peer_stream stream;
+    struct http1_client *client; /* NULL: waits for its next try */
+    struct http1_client_request *request;
+    size_t url; /* that it was made for */
+    struct peer_codec codec;
+    struct loop_timer retry;
+    int64_t heard_at;
+    bool attached;
+    char *why; /* it ended, when we have ended it */
+};
+
+struct peer_post {
+    struct peer *peer;
+    struct http1_client *client;
+    struct http1_client_request *request; /* NULL: free for the next message */
+    size_t url;                           /* that the client was made for */
+    int status;
+};
+
+struct peer_prober {
+    struct peer *peer;
+    struct http1_client *client;
+    struct http1_client_request *request;
+    struct loop_timer next;
+    struct buf body;
+    int status;
+    size_t url;
+    int64_t asked_at;
+    int64_t smoothed; /* round trip, nanoseconds */
+    bool unhealthy, told_drift;
+    char version[PEER_VERSION_SIZE]; /* "": not known */
+};
+
+/* Another member. */
+struct peer {
+    struct peers *peers;
+    LIST_ENTRY(peer) link;
+    uint64_t id;
+    char id_text[PEER_ID_SIZE];
+    struct cluster_urls urls; /* sorted */
+    size_t url;               /* in use by streams and pipeline */
+    struct peer_writer writers[PEER_STREAMS];
+    struct peer_reader readers[PEER_STREAMS];
+    struct peer_queue posts_waiting;
+    struct peer_post posts[PEER_PIPELINE_POSTS];
+    struct peer_prober prober;
+    int64_t active_since; /* 0: it is not */
+    int64_t reported_at;  /* as unreachable */
+    size_t receiving;     /* messages that the node has not taken yet */
+    struct peer_metrics *metrics;
+    bool closing;
+};
+
+/* Kept as long as the process, for readers on other threads. */
+struct peer_metrics_entry {
+    struct peer_metrics metrics;
+    struct peer_metrics_entry *next;
+};
+
+struct peers {
+    struct peers_config config;
+    const struct logger *logger;
+    struct engine *engine;
+    struct http_router router;
+    LIST_HEAD(, peer) list;
+    struct cluster *cluster; /* NULL: not known yet */
+    char cluster_id_text[PEER_ID_SIZE], member_id_text[PEER_ID_SIZE];
+    char *own_urls_text;
+    struct version version;
+    struct buf scratch;
+
+    /* From other threads. */
+    struct mailbox outgoing, memberships;
+    struct loop_task wake;
+    atomic_bool woken; /* wake is posted */
+
+    /* On its way to the node. */
+    struct peer_batch *batch;
+    struct loop_deferred hand_in;
+    size_t receiving_bytes;
+
+    struct loop_timer alive;
+    _Atomic(struct peer_metrics_entry *) metrics;
+    bool closed;
+    bool told_removed;
+};
+
+/* ---- peer.c ---- */
+
+struct peer *peers_find(const struct peers *peers, uint64_t id);
+/* A message from `peer` for the node; taken. Drops it when too many wait. */
+void peer_receive(struct peer *peer, struct raft_message *message);
+void peer_became_active(struct peer *peer, const char *why);
+void peer_became_inactive(struct peer *peer, const char *why);
+/* Tells the node, now and then. */
+void peer_report_unreachable(struct peer *peer);
+void peer_report_snapshot(struct peer *peer, bool success);
+void peer_report_version(struct peer *peer, const char *version); /* NULL: not known */
+/* An address has failed: the next one's turn, unless that has been seen already. */
+void peer_url_failed(struct peer *peer, size_t url);
+/* A client of that address; NULL when it cannot be used. */
+struct http1_client *peer_client(struct peer *peer, size_t url);
+/* The headers of a request to `peer`; returns their number. */
+size_t peer_headers(const struct peer *peer, struct http_header headers[PEER_HEADERS_MAX]);
+void peers_were_removed(struct peers *peers, uint64_t by);
+
+void peer_queue_put(struct peer_queue *queue, struct mail *mail);
+struct node_peer_message *peer_queue_take(struct peer_queue *queue); /* NULL: empty */
+void peer_queue_drop(struct peer_queue *queue);
+void peer_message_free(struct node_peer_message *message);
+
+/* ---- peer_stream.c ---- */
+
+void peer_streams_init(struct peer *peer);
+void peer_streams_start(struct peer *peer);
+void peer_streams_stop(struct peer *peer);
+/* Takes the message; false when the member has not opened that stream. */
+bool peer_writer_put(struct peer_writer *writer, struct node_peer_message *message);
+/* Sends what waits, as far as the connection takes it. */
+void peer_writer_pump(struct peer_writer *writer);
+/* The other member has opened the stream: answers it, replaces an older one. */
+void peer_writer_attach(struct peer_writer *writer, struct http_exchange *exchange);
+void peer_writer_closed(struct http_exchange *exchange);
+void peer_writer_writable(struct http_exchange *exchange);
+/* Signs of life out, dead connections cut. */
+void peer_streams_tick(struct peer *peer, int64_t now);
+
+/* ---- peer_pipeline.c ---- */
+
+void peer_pipeline_init(struct peer *peer);
+void peer_pipeline_put(struct peer *peer, struct node_peer_message *message);
+void peer_pipeline_stop(struct peer *peer);
+
+/* ---- peer_prober.c ---- */
+
+void peer_prober_init(struct peer *peer);
+void peer_prober_start(struct peer *peer);
+void peer_prober_stop(struct peer *peer);
+
+/* ---- peer_handlers.c ---- */
+
+void peer_handlers_router(struct http_router *router, struct peers *peers);
+
+#endif
