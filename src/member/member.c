@@ -229,6 +229,8 @@ struct error *member_open(const struct member_options *options, struct member *m
     struct error *error = datadir_create(&member->directory, options->fs, options->logger);
     if (error == NULL) error = wal_exists(options->fs, member->directory.wal, &has_log);
     if (error == NULL) error = has_log ? restart(options, member) : start_new(options, member);
+    /* Now that the database is locked nobody else can be using what lies about. */
+    if (error == NULL) error = datadir_remove_leftovers(&member->directory, options->fs, options->logger);
     if (error != NULL) error_free(member_close(member));
     return error;
 }

@@ -90,15 +90,36 @@ static struct error *make_durably(struct fs *fs, const char *directory)
     return error;
 }
 
+/* A process that was killed may have left names that it had no time to sync: a segment just renamed, a file
+ * just made. They look as good as any until the power fails, so they are made durable before anything relies
+ * on them. */
+static struct error *settle_names(struct fs *fs, const char *directory)
+{
+    char *parent = parent_of(directory);
+    struct error *error = fs_sync_directory(fs, directory);
+    if (error == NULL) error = fs_sync_directory(fs, parent);
+    free(parent);
+    return error;
+}
+
 static struct error *touch_directory(struct fs *fs, const char *directory, const struct logger *logger)
 {
     bool exists = false;
     TRY(fs_exists(fs, directory, &exists));
-    if (exists)
+    if (exists) {
         TRY(warn_of_mode(fs, directory, logger));
-    else
+        TRY(settle_names(fs, directory));
+    } else {
         TRY(make_durably(fs, directory));
+    }
     return datadir_probe(fs, directory);
+}
+
+static struct error *settle_log(struct fs *fs, const char *directory)
+{
+    bool exists = false;
+    TRY(fs_exists(fs, directory, &exists));
+    return exists ? settle_names(fs, directory) : NULL;
 }
 
 struct error *datadir_create(const struct datadir *datadir, struct fs *fs, const struct logger *logger)
@@ -119,6 +140,7 @@ struct error *datadir_create(const struct datadir *datadir, struct fs *fs, const
         if (!is_member_again) error = touch_directory(fs, directories[i].path, logger);
         if (error != NULL) error = error_wrap(error, "%s", directories[i].what);
     }
+    if (error == NULL) error = settle_log(fs, datadir->wal);
     free(wal_parent);
     return error;
 }

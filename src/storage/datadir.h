@@ -29,8 +29,8 @@ void datadir_init(struct datadir *datadir, const char *root, const char *wal);
 void datadir_deinit(struct datadir *datadir);
 
 /* Makes the folders that are missing (the log's own excepted: wal_create makes it, only its parent is made
- * here), durably, and proves that each can be written to by creating and removing a ".touch" file. Other
- * modes than 0700 are warned of. */
+ * here), durably, makes the names durable that a killed process has left, and proves that each can be written
+ * to by creating and removing a ".touch" file. Other modes than 0700 are warned of. */
 struct error *datadir_create(const struct datadir *datadir, struct fs *fs, const struct logger *logger)
     __attribute__((warn_unused_result));
 /* Removes what a crash left behind: received images, defragmentation output, an unfinished log. Nobody may be
