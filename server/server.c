@@ -125,6 +125,11 @@ static uint64_t quota_of(const struct options *options)
     return options->quota_backend_bytes == 0 ? UINT64_C(2) << 30 : (uint64_t)options->quota_backend_bytes;
 }
 
+static void sha1(struct bytes data, uint8_t digest[20])
+{
+    SHA1(data.data, data.size, digest);
+}
+
 static void configure_node(struct server *server)
 {
     const struct options *options = server->options;
@@ -152,6 +157,8 @@ static void configure_node(struct server *server)
         .client_url_count = server->client_urls.count,
         .version = ETCD_VERSION,
         .max_cluster_version = options->max_cluster_version,
+        .strict_reconfig_check = options->strict_reconfig_check,
+        .sha1 = sha1,
         .seed = (uint64_t)clock_wall() ^ server->member.id,
         .logger = server->logger,
     };
@@ -521,11 +528,6 @@ static struct error *stop(struct server *server)
 }
 
 /* ---- the beginning ---- */
-
-static void sha1(struct bytes data, uint8_t digest[20])
-{
-    SHA1(data.data, data.size, digest);
-}
 
 static uint64_t now_nanoseconds(void *context)
 {

@@ -33,7 +33,7 @@ static void answer(struct node *node, uint64_t id, enum api_error status)
     struct node_request *request = node_take_waiter(node, id);
     if (request == NULL) return;
     if (status == API_OK)
-        node_member_list(node, request);
+        node_answer_member_change(node, request);
     else
         node_reply(node, request, status);
 }
@@ -189,7 +189,7 @@ void node_publish(struct node *node)
     node->publish_retry = node->now + node->request_timeout;
 }
 
-static struct node_member_version *find_version(struct node *node, uint64_t id)
+struct node_member_version *node_find_peer(struct node *node, uint64_t id)
 {
     for (size_t i = 0; i < node->version_count; i++)
         if (node->versions[i].id == id) return &node->versions[i];
@@ -211,7 +211,7 @@ void node_peer_version(struct node *node, uint64_t id, const char *version)
     struct version parsed;
     if (version == NULL || !version_parse(bytes_from_string(version), &parsed)) parsed = (struct version){0};
     drop_old_versions(node);
-    struct node_member_version *known = find_version(node, id);
+    struct node_member_version *known = node_find_peer(node, id);
     if (known == NULL) {
         if (cluster_member(node->cluster, id) == NULL) return;
         assert(node->version_count < CLUSTER_MEMBERS_MAX);
@@ -231,7 +231,7 @@ static struct version lowest_version(struct node *node)
     for (size_t i = 0; i < cluster_member_count(node->cluster); i++) {
         uint64_t id = cluster_member_at(node->cluster, i)->id;
         if (id == node->config.member_id) continue;
-        const struct node_member_version *known = find_version(node, id);
+        const struct node_member_version *known = node_find_peer(node, id);
         if (known == NULL || version_is_zero(known->version)) return (struct version){0};
         if (version_compare(known->version, lowest) < 0) lowest = known->version;
     }
@@ -269,22 +269,30 @@ void node_agree_on_version(struct node *node)
     node_propose_internal(node, NODE_FIELD_CLUSTER_VERSION_SET, buf_bytes(&node->scratch));
 }
 
+void node_write_member(struct buf *out, uint32_t field, const struct cluster_member *member)
+{
+    size_t mark = wire_message_begin(out, field);
+    wire_uint_field_nonzero(out, 1, member->id);
+    wire_bytes_field_nonempty(out, 2, bytes_from_string(member->name));
+    for (size_t i = 0; i < member->peer_urls.count; i++)
+        wire_bytes_field(out, 3, bytes_from_string(member->peer_urls.items[i]));
+    for (size_t i = 0; i < member->client_urls.count; i++)
+        wire_bytes_field(out, 4, bytes_from_string(member->client_urls.items[i]));
+    wire_uint_field_nonzero(out, 5, member->is_learner);
+    wire_message_end(out, mark);
+}
+
+void node_write_members(struct node *node, struct buf *out, uint32_t field)
+{
+    for (size_t i = 0; i < cluster_member_count(node->cluster); i++)
+        node_write_member(out, field, cluster_member_at(node->cluster, i));
+}
+
 void node_member_list(struct node *node, struct node_request *request)
 {
     struct kv_header header = node_kv_header(node);
     buf_clear(&node->scratch);
     kv_header_write(&node->scratch, &header, 0); /* membership answers carry no revision */
-    for (size_t i = 0; i < cluster_member_count(node->cluster); i++) {
-        const struct cluster_member *member = cluster_member_at(node->cluster, i);
-        size_t mark = wire_message_begin(&node->scratch, 2);
-        wire_uint_field_nonzero(&node->scratch, 1, member->id);
-        wire_bytes_field_nonempty(&node->scratch, 2, bytes_from_string(member->name));
-        for (size_t k = 0; k < member->peer_urls.count; k++)
-            wire_bytes_field(&node->scratch, 3, bytes_from_string(member->peer_urls.items[k]));
-        for (size_t k = 0; k < member->client_urls.count; k++)
-            wire_bytes_field(&node->scratch, 4, bytes_from_string(member->client_urls.items[k]));
-        wire_uint_field_nonzero(&node->scratch, 5, member->is_learner);
-        wire_message_end(&node->scratch, mark);
-    }
+    node_write_members(node, &node->scratch, 2);
     node_reply(node, request, API_OK);
 }

@@ -140,6 +140,12 @@ void node_submit(struct node *node, struct node_request *request)
     case NODE_ALARM:
         node_propose(node, request);
         break;
+    case NODE_MEMBER_ADD:
+    case NODE_MEMBER_REMOVE:
+    case NODE_MEMBER_UPDATE:
+    case NODE_MEMBER_PROMOTE:
+        node_change_members(node, request);
+        break;
     case NODE_TXN:
         if (kv_txn_is_read_only(request->message))
             node_read_submit(node, request);
@@ -188,10 +194,11 @@ void node_snapshot_reported(struct node *node, uint64_t id, bool success)
 void node_stop(struct node *node)
 {
     node->stopped = true;
-    struct node_request_queue *queues[] = {&node->proposed,        &node->compactions,
-                                           &node->reads_waiting,   &node->reads_asked,
-                                           &node->reads_confirmed, &node->reads_local,
-                                           &node->settling,        &node->jobs};
+    struct node_request_queue *queues[] = {&node->proposed,    &node->member_changes,
+                                           &node->compactions, &node->reads_waiting,
+                                           &node->reads_asked, &node->reads_confirmed,
+                                           &node->reads_local, &node->settling,
+                                           &node->jobs};
     for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) {
         struct node_request *request;
         while ((request = TAILQ_FIRST(queues[i])) != NULL) {

@@ -34,6 +34,7 @@
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "base/metrics.h"
+#include "cluster/cluster.h"
 #include "raft/raft.h"
 
 struct arena;
@@ -59,6 +60,10 @@ enum node_operation {
     NODE_LEASE_TIME_TO_LIVE,
     NODE_LEASE_LEASES,
     NODE_MEMBER_LIST,
+    NODE_MEMBER_ADD,
+    NODE_MEMBER_REMOVE,
+    NODE_MEMBER_UPDATE,
+    NODE_MEMBER_PROMOTE, /* only the leader can: API_ERROR_NOT_LEADER elsewhere */
     NODE_ALARM,
     NODE_STATUS,
     NODE_HASH,
@@ -93,7 +98,8 @@ struct node_request {
         uint64_t id;    /* of the proposal (InternalRaftRequest.header.ID), the key in the table of waiters */
         int64_t lease;  /* LeaseGrant: the id chosen; Compact: the revision it waits for */
         uint64_t batch; /* waits until so many batches are committed; 0: not known yet */
-        void *job;      /* a range or hash in slices */
+        uint64_t member;                  /* MemberAdd: the id chosen */
+        void *job;                        /* a range or hash in slices */
         bool registered;                  /* in the table of waiters */
         struct node_request_queue *queue; /* the queue it waits in */
         TAILQ_ENTRY(node_request) link;
@@ -138,6 +144,8 @@ struct node_config {
     /* "3.5" or "3.5.0": the leader raises the cluster version no further, so that members of that version may
      * still follow. NULL: up to its own. */
     const char *max_cluster_version;
+    bool strict_reconfig_check; /* refuse membership changes that would cost the quorum */
+    cluster_sha1 *sha1;         /* what ids of added members are made of */
     uint64_t seed;
     const struct logger *logger;
 };
@@ -182,6 +190,8 @@ struct error *node_message(struct node *node, const struct raft_message *message
 /* A message to that member was not delivered: until it is heard again, entries are sent to it one message at
  * a time. */
 void node_peer_unreachable(struct node *node, uint64_t id);
+/* A connection to this member is up since that time; 0: none is any more. */
+void node_peer_active(struct node *node, uint64_t id, int64_t since);
 /* What became of a RAFT_SNAP among peer_messages; each of them must be reported once. */
 void node_snapshot_reported(struct node *node, uint64_t id, bool success);
 /* The server version that another member reports; NULL: it is not known any more. The leader settles the

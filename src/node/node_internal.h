@@ -6,6 +6,7 @@
  *   read.c      linearizable reads in batches, ranges in slices, the local calls (status, hashes, leases)
  *   persist.c   raft's storage messages, the in-memory log, snapshots, sealing the backend
  *   members.c   configuration changes, publishing the member, cluster version
+ *   member_change.c  MemberAdd and its kin, on their way into the log
  *   alarms.c    the alarm rows
  *   watching.c  watch requests of streams
  *   recover.c   node_new
@@ -63,6 +64,7 @@ struct alarm {
 struct node_member_version {
     uint64_t id;
     struct version version; /* zero: not known */
+    int64_t active_since;   /* a connection to it is up since then; 0: none is */
 };
 
 /* FIFO of mails on their way out. */
@@ -125,10 +127,11 @@ struct node {
     uint64_t next_id;
     struct blob **proposals; /* gathered for the next node_run */
     size_t proposal_count, proposal_capacity;
-    struct node_request *waiters;          /* table by node.id */
-    struct node_request_queue proposed;    /* all waiters, oldest first, for the timeout */
-    struct node_request_queue compactions; /* physical compactions that wait for the removal */
-    bool publishing;                       /* the member's attributes were proposed */
+    struct node_request *waiters;             /* table by node.id */
+    struct node_request_queue proposed;       /* all waiters, oldest first, for the timeout */
+    struct node_request_queue compactions;    /* physical compactions that wait for the removal */
+    struct node_request_queue member_changes; /* waiters without a timeout */
+    bool publishing;                          /* the member's attributes were proposed */
     int64_t publish_retry;
     int64_t version_next; /* when the leader looks at the cluster version again */
     bool published;
@@ -183,6 +186,9 @@ uint64_t node_propose_internal(struct node *node, uint32_t field, struct bytes m
 void node_propose_checkpoint(struct node *node, int64_t lease, int64_t remaining);
 bool node_has_room(const struct node *node, uint64_t cost);
 uint64_t node_next_id(struct node *node);
+/* The request waits in the table of waiters, and in `queue`, until the entry of that id is applied. */
+void node_register_waiter(struct node *node, struct node_request *request, uint64_t id,
+                          struct node_request_queue *queue);
 struct node_request *node_take_waiter(struct node *node, uint64_t id);
 /* Hands what has gathered to raft. */
 void node_flush_proposals(struct node *node);
@@ -229,6 +235,15 @@ void node_publish(struct node *node);
 /* The leader's part in agreeing on a cluster version. */
 void node_agree_on_version(struct node *node);
 void node_member_list(struct node *node, struct node_request *request);
+/* Members as fields of a response. */
+void node_write_member(struct buf *out, uint32_t field, const struct cluster_member *member);
+void node_write_members(struct node *node, struct buf *out, uint32_t field);
+/* What is known of another member's process, NULL: nothing. */
+struct node_member_version *node_find_peer(struct node *node, uint64_t id);
+
+/* ---- member_change.c ---- */
+void node_change_members(struct node *node, struct node_request *request);
+void node_answer_member_change(struct node *node, struct node_request *request);
 void node_format_version(char text[NODE_VERSION_SIZE], struct version version);
 /* The meta row of that name, "" when there is none. */
 char *node_storage_version(struct node *node, char text[NODE_VERSION_SIZE]);

@@ -77,12 +77,13 @@ void node_propose_checkpoint(struct node *node, int64_t lease, int64_t remaining
     node_propose_internal(node, NODE_FIELD_LEASE_CHECKPOINT, buf_bytes(&node->scratch));
 }
 
-static void register_waiter(struct node *node, struct node_request *request, uint64_t id)
+void node_register_waiter(struct node *node, struct node_request *request, uint64_t id,
+                          struct node_request_queue *queue)
 {
     request->node.id = id;
     request->node.registered = true;
     HASH_ADD(node.waiter, node->waiters, node.id, sizeof(request->node.id), request);
-    node_queue_put(&node->proposed, request);
+    node_queue_put(queue, request);
 }
 
 struct node_request *node_take_waiter(struct node *node, uint64_t id)
@@ -129,7 +130,7 @@ static void refuse_for_space(struct node *node, struct node_request *request)
              LOG_SIZE("quota-size", node->config.limits.quota_bytes),
              LOG_STRING("error", api_error_text(API_ERROR_NO_SPACE)));
     uint64_t id = node_alarm_raise(node, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
-    register_waiter(node, request, id);
+    node_register_waiter(node, request, id, &node->proposed);
 }
 
 static enum api_error check_shape(const struct node *node, const struct node_request *request)
@@ -186,7 +187,7 @@ void node_propose(struct node *node, struct node_request *request)
         return;
     }
     gather(node, entry);
-    register_waiter(node, request, id);
+    node_register_waiter(node, request, id, &node->proposed);
 }
 
 /* Without a leader proposals wait here until there is one or their time is up, as a client of etcd sees it.
