@@ -23,7 +23,8 @@ static const struct gate gates_table[OPTIONS_GATE_COUNT] = {
     [GATE_LEASE_CHECKPOINT_PERSIST] = {"LeaseCheckpointPersist", GATE_ALPHA, false, "lease checkpoints"},
     [GATE_PRIORITY_REQUEST] = {"PriorityRequest", GATE_ALPHA, false, "priorities of requests"},
     [GATE_SET_MEMBER_LOCAL_ADDR] = {"SetMemberLocalAddr", GATE_ALPHA, false, "connections to peers"},
-    [GATE_STOP_GRPC_SERVICE_ON_DEFRAG] = {"StopGRPCServiceOnDefrag", GATE_ALPHA, false, "defragmentation"},
+    [GATE_STOP_GRPC_SERVICE_ON_DEFRAG] = {"StopGRPCServiceOnDefrag", GATE_ALPHA, false,
+                                          "need to stop for a defragmentation, and no way to do so"},
     [GATE_TXN_MODE_WRITE_WITH_SHARED_BUFFER] = {"TxnModeWriteWithSharedBuffer", GATE_BETA, true, NULL},
 };
 

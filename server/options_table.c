@@ -274,7 +274,7 @@ const struct option option_table[] = {
          "Silence after which a watch is told the revision; 0: 10m."),
     LACKING("bootstrap-defrag-threshold-megabytes", OPTION_UINT, NULL, "0",
             "Free space from which the database is defragmented at the start; 0: never.",
-            "this release has no defragmentation"),
+            "this release does not defragment at the start"),
     LACKING("force-new-cluster", OPTION_BOOL, NULL, "false",
             "Make this member the only one of a new cluster.",
             "this release cannot force a new cluster out of an old one"),

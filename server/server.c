@@ -130,6 +130,12 @@ static void sha1(struct bytes data, uint8_t digest[20])
     SHA1(data.data, data.size, digest);
 }
 
+static uint64_t now_nanoseconds(void *context)
+{
+    (void)context;
+    return (uint64_t)clock_monotonic();
+}
+
 static void configure_node(struct server *server)
 {
     const struct options *options = server->options;
@@ -161,6 +167,8 @@ static void configure_node(struct server *server)
         .sha1 = sha1,
         .seed = (uint64_t)clock_wall() ^ server->member.id,
         .logger = server->logger,
+        .now = now_nanoseconds,
+        .slow_apply = options->warning_apply_duration,
     };
 }
 
@@ -528,12 +536,6 @@ static struct error *stop(struct server *server)
 }
 
 /* ---- the beginning ---- */
-
-static uint64_t now_nanoseconds(void *context)
-{
-    (void)context;
-    return (uint64_t)clock_monotonic();
-}
 
 /* As etcd does, waits for another process to let go of the database, for as long as that takes. */
 static struct error *wait_for_member(struct server *server, const struct member_options *options)

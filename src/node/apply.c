@@ -149,6 +149,7 @@ static struct error *apply_lease_grant(struct node *node, struct application *ap
     application->status = lessor_grant(node->lessor, id, request->ttl, node->now, &ttl);
     if (application->status != API_OK) return NULL;
     metric_add(&node->metrics.leases_granted, 1);
+    if (ttl > 0 && ttl < INT32_MAX) metric_observe(&node->metrics.lease_ttl, (uint64_t)(ttl * NODE_SECOND));
     respond_with_header(node, application);
     if (application->response != NULL) {
         wire_uint_field_nonzero(application->response, 2, (uint64_t)id);
@@ -229,6 +230,7 @@ static struct error *apply_downgrade(struct node *node, struct application *appl
 /* A kind of entry: where it stands in InternalRaftRequest, how it is decoded and applied. */
 struct entry_kind {
     uint32_t field;
+    const char *name; /* of that field */
     const ProtobufCMessageDescriptor *descriptor;
     apply_function *apply;
     bool blocked_corrupt;                  /* refused while a CORRUPT alarm is active */
@@ -249,24 +251,33 @@ static uint64_t cost_grant(const void *message)
     return KV_COST_LEASE_GRANT;
 }
 
-#define KIND(field_, message_, apply_, ...)                                                                  \
-    {                                                                                                        \
-        .field = NODE_FIELD_##field_, .descriptor = &message_##__descriptor, .apply = apply_, __VA_ARGS__    \
-    }
+#define KIND(kind_, field_, name_, message_, apply_, ...)                                                    \
+    [NODE_APPLY_##kind_] = {.field = NODE_FIELD_##field_,                                                    \
+                            .name = name_,                                                                   \
+                            .descriptor = &message_##__descriptor,                                           \
+                            .apply = apply_,                                                                 \
+                            __VA_ARGS__}
 
 static const struct entry_kind kinds[] = {
-    KIND(PUT, etcdserverpb__put_request, apply_put, .blocked_corrupt = true, .cost = cost_put),
-    KIND(DELETE_RANGE, etcdserverpb__delete_range_request, apply_delete_range, .blocked_corrupt = true),
-    KIND(TXN, etcdserverpb__txn_request, apply_txn, .blocked_corrupt = true, .cost = cost_txn),
-    KIND(COMPACTION, etcdserverpb__compaction_request, apply_compaction, .blocked_corrupt = true),
-    KIND(LEASE_GRANT, etcdserverpb__lease_grant_request, apply_lease_grant, .blocked_corrupt = true,
-         .cost = cost_grant),
-    KIND(LEASE_REVOKE, etcdserverpb__lease_revoke_request, apply_lease_revoke, .blocked_corrupt = true),
-    KIND(ALARM, etcdserverpb__alarm_request, apply_alarm),
-    KIND(LEASE_CHECKPOINT, etcdserverpb__lease_checkpoint_request, apply_lease_checkpoint),
-    KIND(CLUSTER_VERSION_SET, membershippb__cluster_version_set_request, apply_cluster_version),
-    KIND(MEMBER_ATTRIBUTES_SET, membershippb__cluster_member_attr_set_request, apply_member_attributes),
-    KIND(DOWNGRADE_INFO_SET, membershippb__downgrade_info_set_request, apply_downgrade),
+    KIND(PUT, PUT, "put", etcdserverpb__put_request, apply_put, .blocked_corrupt = true, .cost = cost_put),
+    KIND(DELETE_RANGE, DELETE_RANGE, "delete_range", etcdserverpb__delete_range_request, apply_delete_range,
+         .blocked_corrupt = true),
+    KIND(TXN, TXN, "txn", etcdserverpb__txn_request, apply_txn, .blocked_corrupt = true, .cost = cost_txn),
+    KIND(COMPACTION, COMPACTION, "compaction", etcdserverpb__compaction_request, apply_compaction,
+         .blocked_corrupt = true),
+    KIND(LEASE_GRANT, LEASE_GRANT, "lease_grant", etcdserverpb__lease_grant_request, apply_lease_grant,
+         .blocked_corrupt = true, .cost = cost_grant),
+    KIND(LEASE_REVOKE, LEASE_REVOKE, "lease_revoke", etcdserverpb__lease_revoke_request, apply_lease_revoke,
+         .blocked_corrupt = true),
+    KIND(ALARM, ALARM, "alarm", etcdserverpb__alarm_request, apply_alarm),
+    KIND(LEASE_CHECKPOINT, LEASE_CHECKPOINT, "lease_checkpoint", etcdserverpb__lease_checkpoint_request,
+         apply_lease_checkpoint),
+    KIND(CLUSTER_VERSION_SET, CLUSTER_VERSION_SET, "cluster_version_set",
+         membershippb__cluster_version_set_request, apply_cluster_version),
+    KIND(CLUSTER_MEMBER_ATTR_SET, MEMBER_ATTRIBUTES_SET, "cluster_member_attr_set",
+         membershippb__cluster_member_attr_set_request, apply_member_attributes),
+    KIND(DOWNGRADE_INFO_SET, DOWNGRADE_INFO_SET, "downgrade_info_set",
+         membershippb__downgrade_info_set_request, apply_downgrade),
 };
 
 static const struct entry_kind *kind_of(uint32_t field)
@@ -353,7 +364,18 @@ static struct error *apply_request(struct node *node, const struct raft_entry *e
     application.response = application.waiter == NULL ? NULL : &node->scratch;
     arena_reset(node->arena);
     TRY(decode(node, kind, &application));
+    uint64_t began = node_clock(node);
     TRY(run_kind(node, kind, &application));
+    node_observe(node, &(const struct node_observation){
+                           .histogram = &node->metrics.apply[kind - kinds][application.status == API_OK],
+                           .began = began,
+                           .prefix = "",
+                           .field_name = kind->name,
+                           .id = application.view.id,
+                           .message = application.message,
+                           .response_size = application.response == NULL ? 0 : application.response->size,
+                           .status = application.status,
+                       });
     if (application.status == API_ERROR_NO_SPACE) node_alarm_raise(node, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
     answer(node, &application);
     return NULL;

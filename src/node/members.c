@@ -87,9 +87,16 @@ void node_set_attributes(struct node *node, uint64_t id, const char *name,
     node->membership_changed = true;
     if (id != node->config.member_id || node->published) return;
     node->published = true;
+    struct buf attributes = {0};
+    buf_printf(&attributes, "{Name:%s ClientURLs:[", name);
+    for (size_t i = 0; i < client_urls->count; i++)
+        buf_printf(&attributes, "%s%s", i == 0 ? "" : " ", client_urls->items[i]);
+    buf_append_string(&attributes, "]}");
     log_info(node->logger, "published local member to cluster through raft", LOG_HEX("local-member-id", id),
-             LOG_STRING("local-member-attributes", name), LOG_HEX("cluster-id", node->config.cluster_id),
+             LOG_STRING("local-member-attributes", buf_string(&attributes)),
+             LOG_HEX("cluster-id", node->config.cluster_id),
              LOG_DURATION("publish-timeout", node->request_timeout));
+    buf_deinit(&attributes);
 }
 
 void node_format_version(char text[NODE_VERSION_SIZE], struct version version)
@@ -141,6 +148,8 @@ struct error *node_set_cluster_version(struct node *node, struct version version
     log_info(node->logger, had ? "updated cluster version" : "set initial cluster version",
              LOG_HEX("cluster-id", node->config.cluster_id),
              LOG_HEX("local-member-id", node->config.member_id), LOG_STRING("cluster-version", text));
+    log_info(node->logger, "enabled capabilities for version", LOG_STRING("cluster-version", text));
+    log_info(node->logger, "cluster version is updated", LOG_STRING("cluster-version", text));
     return NULL;
 }
 
@@ -259,11 +268,12 @@ void node_agree_on_version(struct node *node)
     node->version_next = node->now + VERSION_INTERVAL;
     if (!cluster_decide_version(node->cluster, lowest, &decided)) return;
     char text[NODE_VERSION_SIZE];
-    node_format_version(text, decided);
+    snprintf(text, sizeof(text), "%u.%u", decided.major, decided.minor);
     log_info(node->logger,
              has_version ? "updating cluster version using v3 API"
                          : "setting up initial cluster version using v3 API",
              LOG_STRING("cluster-version", text));
+    node_format_version(text, decided);
     buf_clear(&node->scratch);
     wire_bytes_field(&node->scratch, 1, bytes_from_string(text));
     node_propose_internal(node, NODE_FIELD_CLUSTER_VERSION_SET, buf_bytes(&node->scratch));

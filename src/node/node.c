@@ -3,6 +3,7 @@
 #include "base/wire.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define LEASE_LOOK_INTERVAL (NODE_SECOND / 2)
@@ -219,10 +220,27 @@ static void leader_changed(struct node *node)
     node_read_leader_changed(node);
 }
 
-static void take_soft_state(struct node *node, const struct raft_soft_state *state)
+/* In the words of etcd's raft library. */
+static void log_leader(struct node *node, uint64_t lead, uint64_t term)
+{
+    char text[128];
+    unsigned long long self = node->config.member_id, before = node->soft.lead, now = lead, at = term;
+    if (lead == node->soft.lead || !log_wants(node->logger, LOG_INFO)) return;
+    if (before == RAFT_NONE)
+        snprintf(text, sizeof(text), "raft.node: %llx elected leader %llx at term %llu", self, now, at);
+    else if (lead == RAFT_NONE)
+        snprintf(text, sizeof(text), "raft.node: %llx lost leader %llx at term %llu", self, before, at);
+    else
+        snprintf(text, sizeof(text), "raft.node: %llx changed leader from %llx to %llx at term %llu", self,
+                 before, now, at);
+    log_info(&node->raft_logger, text);
+}
+
+static void take_soft_state(struct node *node, const struct raft_soft_state *state, uint64_t term)
 {
     bool new_leader = state->lead != RAFT_NONE && state->lead != node->soft.lead;
     bool was_leader = node->soft.role == RAFT_LEADER;
+    log_leader(node, state->lead, term);
     node->soft = *state;
     if (was_leader && state->role != RAFT_LEADER) lessor_demote(node->lessor);
     if (new_leader) leader_changed(node);
@@ -234,7 +252,8 @@ static void take_ready(struct node *node)
 {
     struct raft_ready ready;
     raft_take_ready(node->raft, &ready);
-    if (ready.has_soft_state) take_soft_state(node, &ready.soft_state);
+    if (ready.has_soft_state)
+        take_soft_state(node, &ready.soft_state, ready.has_hard_state ? ready.hard_state.term : node->term);
     if (ready.has_hard_state) {
         if (node->term != ready.hard_state.term)
             watch_hub_set_header(node->watches, node->config.cluster_id, node->config.member_id,
@@ -278,13 +297,17 @@ static struct error *compact_some(struct node *node)
     if (!mvcc_compact_pending(node->store) || node->now < node->compaction_next) return NULL;
     int64_t finished = 0;
     uint64_t before = mvcc_compacted_rows(node->store);
+    uint64_t began = node_clock(node);
+    if (node->compaction_began == 0) node->compaction_began = began;
     TRY(mvcc_compact_step(node->store, node->config.limits.compaction_rows, &finished));
     metric_add(&node->metrics.compacted_keys, mvcc_compacted_rows(node->store) - before);
+    metric_observe(&node->metrics.compaction_pause, node_clock(node) - began);
     node->compaction_next = node->now + node->config.limits.compaction_pause;
     node->seal_now = true; /* deleted rows leave the overlay soon, as etcd commits after each slice */
     if (finished != 0) {
+        metric_observe(&node->metrics.compaction_total, node_clock(node) - node->compaction_began);
+        node->compaction_began = 0;
         metric_set(&node->metrics.db_compaction_last, (int64_t)(node->wall_ms / 1000));
-        log_info(node->logger, "finished scheduled compaction", LOG_INT("compact-revision", finished));
     }
     return NULL;
 }

@@ -95,6 +95,7 @@ struct node_request {
 
     /* The node's own, while it has the request. */
     struct {
+        uint64_t began; /* reading, by config.now */
         uint64_t id;    /* of the proposal (InternalRaftRequest.header.ID), the key in the table of waiters */
         int64_t lease;  /* LeaseGrant: the id chosen; Compact: the revision it waits for */
         uint64_t batch; /* waits until so many batches are committed; 0: not known yet */
@@ -148,6 +149,10 @@ struct node_config {
     cluster_sha1 *sha1;         /* what ids of added members are made of */
     uint64_t seed;
     const struct logger *logger;
+    /* Measures durations for metrics and warnings, in nanoseconds; decides nothing. NULL: not measured. */
+    uint64_t (*now)(void *context);
+    void *now_context;
+    int64_t slow_apply; /* nanoseconds of applying or reading from which is warned; 0: never */
 };
 
 /* What was found on disk; node_new takes its contents. */
@@ -278,6 +283,22 @@ struct node_status {
 };
 void node_status(const struct node *node, struct node_status *status);
 
+/* What an entry can hold, for the durations of applying it. */
+enum node_apply_kind {
+    NODE_APPLY_PUT,
+    NODE_APPLY_DELETE_RANGE,
+    NODE_APPLY_TXN,
+    NODE_APPLY_COMPACTION,
+    NODE_APPLY_LEASE_GRANT,
+    NODE_APPLY_LEASE_REVOKE,
+    NODE_APPLY_ALARM,
+    NODE_APPLY_LEASE_CHECKPOINT,
+    NODE_APPLY_CLUSTER_VERSION_SET,
+    NODE_APPLY_CLUSTER_MEMBER_ATTR_SET,
+    NODE_APPLY_DOWNGRADE_INFO_SET,
+    NODE_APPLY_KINDS,
+};
+
 /* Bumped by the node, read by any thread. */
 struct node_metrics {
     metric_counter puts, deletes, ranges, txns;
@@ -291,7 +312,11 @@ struct node_metrics {
     metric_gauge alarm_nospace, alarm_corrupt, published;
     metric_gauge cluster_version, storage_version; /* 1000 * major + minor; 0: not decided, not known */
     metric_counter compacted_keys;
-    struct metric_histogram apply[NODE_OPERATION_COUNT];
+    struct metric_histogram apply[NODE_APPLY_KINDS][2]; /* [1]: with success */
+    struct metric_histogram range[2];
+    struct metric_histogram hash, hash_revision;
+    struct metric_histogram lease_ttl;                          /* of leases granted */
+    struct metric_histogram compaction_pause, compaction_total; /* of one slice, of all */
 };
 struct node_metrics *node_metrics(struct node *node);
 

@@ -23,8 +23,10 @@
 #include "mvcc/kv_check.h"
 #include "mvcc/watch.h"
 #include "node/node.h"
+
 #include "raft/memory_storage.h"
 #include "storage/backend.h"
+#include <protobuf-c/protobuf-c.h>
 
 #define NODE_SECOND      INT64_C(1000000000)
 #define NODE_MILLISECOND INT64_C(1000000)
@@ -83,6 +85,7 @@ struct node_apply_batch {
 struct node {
     struct node_config config;
     const struct logger *logger;
+    struct logger raft_logger; /* the same, under the name of "raft" */
     struct rng rng;
 
     /* Time. */
@@ -157,6 +160,7 @@ struct node {
     uint64_t batches_sealed, batches_committed; /* how many so far */
     bool seal_now;
     int64_t seal_at;
+    uint64_t compaction_began; /* by node_clock; 0: none is running */
     int64_t compaction_next;
     int64_t expiry_next;
 
@@ -254,5 +258,26 @@ struct error *node_alarms_recover(struct node *node) __attribute__((warn_unused_
 void node_alarm_apply(struct node *node, const Etcdserverpb__AlarmRequest *request, struct buf *response);
 /* Proposes this member's alarm of that type; returns the proposal's id. */
 uint64_t node_alarm_raise(struct node *node, int type);
+
+/* ---- durations (observe.c) ---- */
+
+/* Something that was applied or served. */
+struct node_observation {
+    struct metric_histogram *histogram;
+    uint64_t began;                  /* node_clock() */
+    const char *prefix;              /* "", "read-only range ", "read-only txn " */
+    const char *field_name;          /* of an entry: its field in InternalRaftRequest; NULL: a read */
+    uint64_t id;                     /* of an entry */
+    const ProtobufCMessage *message; /* the request */
+    size_t response_size;
+    uint64_t response_count;
+    bool counts_keys;
+    enum api_error status;
+};
+
+/* 0 when nothing is measured. */
+uint64_t node_clock(const struct node *node);
+void node_observe(struct node *node, const struct node_observation *observation);
+void node_init_histograms(struct node_metrics *metrics);
 
 #endif

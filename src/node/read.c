@@ -245,7 +245,9 @@ struct error *node_serve_settled(struct node *node)
         node_queue_remove(request);
         if (request->operation == NODE_HASH) {
             uint32_t hash = 0;
+            uint64_t began = node_clock(node);
             TRY(backend_hash(node->backend, &hash));
+            metric_observe(&node->metrics.hash, node_clock(node) - began);
             node_begin_response(node);
             wire_uint_field_nonzero(&node->scratch, 2, hash);
         } else {
@@ -265,15 +267,31 @@ static enum api_error revision_error(enum mvcc_status status)
     return status == MVCC_COMPACTED ? API_ERROR_COMPACTED : API_ERROR_FUTURE_REVISION;
 }
 
+static void observe_range(struct node *node, struct node_request *request, enum api_error status)
+{
+    node_observe(node, &(const struct node_observation){
+                           .histogram = &node->metrics.range[status == API_OK],
+                           .began = request->node.began,
+                           .prefix = "read-only range ",
+                           .message = request->message,
+                           .response_size = node->scratch.size,
+                           .response_count = request->response_count,
+                           .counts_keys = true,
+                           .status = status,
+                       });
+}
+
 static struct error *serve_range(struct node *node, struct node_request *request)
 {
     const Etcdserverpb__RangeRequest *range = request->message;
     struct kv_header header = node_kv_header(node);
     enum api_error status = API_OK;
     metric_add(&node->metrics.ranges, 1);
+    request->node.began = node_clock(node);
     if (range->range_end.len == 0) {
         buf_clear(&node->scratch);
         TRY(kv_range(&node->kv, range, &header, &node->scratch, &request->response_count, &status));
+        observe_range(node, request, status);
         node_reply(node, request, status);
         return NULL;
     }
@@ -304,6 +322,7 @@ static void begin_hash_kv(struct node *node, struct node_request *request)
         node_reply(node, request, revision_error(status));
         return;
     }
+    request->node.began = node_clock(node);
     request->node.job = job;
     node_queue_put(&node->jobs, request);
 }
@@ -313,6 +332,7 @@ static void finish_hash_kv(struct node *node, struct node_request *request)
     struct mvcc_hash hash;
     struct kv_header header = node_kv_header(node);
     mvcc_hash_finish(request->node.job, &hash);
+    metric_observe(&node->metrics.hash_revision, node_clock(node) - request->node.began);
     request->node.job = NULL;
     buf_clear(&node->scratch);
     kv_header_write(&node->scratch, &header, hash.current_revision);
@@ -386,6 +406,7 @@ static struct error *step_jobs(struct node *node)
             buf_clear(&node->scratch);
             request->response_count = kv_range_finish(request->node.job, &node->scratch);
             request->node.job = NULL;
+            observe_range(node, request, API_OK);
             node_reply(node, request, API_OK);
         }
     }

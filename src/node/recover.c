@@ -95,7 +95,7 @@ static struct error *build_raft(struct node *node)
         .check_quorum = true,
         .pre_vote = node->config.pre_vote,
         .seed = rng_next(&node->rng),
-        .logger = node->logger,
+        .logger = &node->raft_logger,
     };
     if (backend_consistent_index(node->backend) > 0 && cluster_member_count(node->cluster) > 0) {
         cluster_conf_state(node->cluster, &node->log->snapshot.conf_state);
@@ -119,14 +119,6 @@ static void init_queues(struct node *node)
     STAILQ_INIT(&node->apply_queue);
 }
 
-static void init_histograms(struct node *node)
-{
-    for (size_t i = 0; i < NODE_OPERATION_COUNT; i++) {
-        node->metrics.apply[i].first = 100000; /* 0.1 ms, doubled 19 times: etcd's buckets */
-        node->metrics.apply[i].count = 20;
-    }
-}
-
 struct error *node_new(const struct node_config *config, struct node_recovery *recovery, int64_t now,
                        uint64_t wall_ms, struct node **result)
 {
@@ -134,6 +126,8 @@ struct error *node_new(const struct node_config *config, struct node_recovery *r
     struct node *node = mem_zalloc(1, sizeof(*node));
     node->config = *config;
     node->logger = config->logger;
+    node->raft_logger = *config->logger;
+    node->raft_logger.name = "raft";
     node->now = now;
     node->wall_ms = wall_ms;
     node->next_tick = now + config->tick;
@@ -147,7 +141,7 @@ struct error *node_new(const struct node_config *config, struct node_recovery *r
     node->backend_durable = backend_consistent_index(node->backend);
     rng_init(&node->rng, config->seed);
     init_queues(node);
-    init_histograms(node);
+    node_init_histograms(&node->metrics);
     node->log_bytes = raft_entries_payload_size(node->log->entries.items, node->log->entries.count);
     struct error *error = check_indexes(node, recovery->snapshot_index);
     if (error == NULL) error = check_auth(node);

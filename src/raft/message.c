@@ -116,7 +116,7 @@ static void describe_set(struct buf *out, const char *label, const struct raft_i
 {
     buf_append_string(out, label);
     buf_append_byte(out, '(');
-    for (size_t i = 0; i < ids->count; i++) buf_printf(out, "%s" HEX, i == 0 ? "" : " ", ids->items[i]);
+    for (size_t i = 0; i < ids->count; i++) buf_printf(out, "%s" DEC, i == 0 ? "" : " ", ids->items[i]);
     buf_append_byte(out, ')');
 }
 
