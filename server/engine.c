@@ -159,13 +159,16 @@ static void batch_is_committed(struct engine *engine, struct node *node, struct 
 
 /* ---- node thread ---- */
 
+/* Woken when it can find all of it. */
 static void hand_out_list(struct worker *worker, struct mail *mail)
 {
+    bool was_empty = false;
     while (mail != NULL) {
         struct mail *next = mail->next;
-        worker_put(worker, mail);
+        was_empty = mailbox_put(&worker->mailbox, mail) || was_empty;
         mail = next;
     }
+    if (was_empty) worker_wake(worker);
 }
 
 static void drop_peer_messages(struct mail *mail)
@@ -187,6 +190,7 @@ static void hand_out(struct engine *engine, struct node_ready *ready)
         engine->commit.batch = ready->batch;
         worker_put(&engine->backend_worker, &engine->commit.mail);
     }
+    loop_post_begin();
     for (struct mail *mail = ready->replies; mail != NULL;) {
         struct node_request *request = (struct node_request *)mail;
         mail = mail->next;
@@ -197,6 +201,7 @@ static void hand_out(struct engine *engine, struct node_ready *ready)
         mail = mail->next;
         config->on_watch(config->context, message);
     }
+    loop_post_end();
     if (ready->membership_changed && config->on_membership != NULL)
         config->on_membership(config->context, node_cluster(engine->node));
     if (config->on_peer_messages == NULL)
@@ -261,6 +266,35 @@ static void begin_stop(struct engine *engine, struct node *node, struct engine_t
 void engine_post(struct engine *engine, struct engine_task *task)
 {
     worker_put(&engine->node_worker, &task->mail);
+}
+
+/* What a loop's thread has posted and not woken the node for. */
+enum { GATHERED_MAX = 64 };
+
+static _Thread_local struct {
+    struct loop_deferred wake;
+    struct engine *engine;
+    size_t count;
+} gathered;
+
+static void wake_for_gathered(struct loop *loop, struct loop_deferred *deferred)
+{
+    struct worker *worker = &gathered.engine->node_worker;
+    loop_defer_cancel(loop, deferred);
+    gathered.count = 0;
+    if (mailbox_waiting(&worker->mailbox) > 0) worker_wake(worker);
+}
+
+void engine_post_from(struct engine *engine, struct loop *loop, struct engine_task *task)
+{
+    assert(gathered.count == 0 || gathered.engine == engine);
+    gathered.engine = engine;
+    gathered.wake.run = wake_for_gathered;
+    mailbox_put(&engine->node_worker.mailbox, &task->mail);
+    if (++gathered.count >= GATHERED_MAX)
+        wake_for_gathered(loop, &gathered.wake);
+    else
+        loop_defer(loop, &gathered.wake);
 }
 
 size_t engine_waiting(struct engine *engine)

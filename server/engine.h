@@ -21,6 +21,7 @@
 #include "storage/wal.h"
 
 struct engine;
+struct loop;
 
 /* Work for the node thread. Embed it; it is not touched any more once run is called. */
 struct engine_task {
@@ -57,6 +58,9 @@ struct error *engine_start(const struct engine_config *config, struct engine **e
     __attribute__((warn_unused_result));
 /* Any thread. */
 void engine_post(struct engine *engine, struct engine_task *task);
+/* The same from the thread of an I/O loop of this engine's: the node is woken once for everything that is
+ * posted in one turn of the loop, or for every few dozen. */
+void engine_post_from(struct engine *engine, struct loop *loop, struct engine_task *task);
 /* Tasks waiting for the node thread; any thread. For back-pressure. */
 size_t engine_waiting(struct engine *engine);
 /* Answers what waits (API_ERROR_STOPPED), commits the backend, ends the threads, closes the WAL. on_reply may

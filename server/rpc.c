@@ -45,7 +45,7 @@ void rpc_start(struct rpc *rpc, struct engine *engine)
     rpc->deliver.run = deliver;
     rpc->forget.run = forget;
     rpc->returned = rpc->cancelling = rpc->delivered = false;
-    engine_post(engine, &rpc->submit);
+    engine_post_from(engine, rpc->loop, &rpc->submit);
 }
 
 void rpc_cancel(struct rpc *rpc)

@@ -92,7 +92,7 @@ static void report_when_sent(struct session *session)
     session->report = session->unreported;
     session->unreported = 0;
     session->reporting = true;
-    engine_post(session->engine, &session->delivered);
+    engine_post_from(session->engine, session->loop, &session->delivered);
 }
 
 static void reported(struct loop *loop, struct loop_task *task)
@@ -156,7 +156,7 @@ static void on_open(struct grpc_call *call)
     session->reported.run = reported;
     session->closed.run = closed;
     grpc_call_set_context(call, session);
-    engine_post(session->engine, &session->open);
+    engine_post_from(session->engine, session->loop, &session->open);
 }
 
 static void on_message(struct grpc_call *call, struct bytes message)
@@ -178,7 +178,7 @@ static void on_message(struct grpc_call *call, struct bytes message)
     request->session = session;
     request->arena = arena;
     request->request = decoded;
-    engine_post(session->engine, &request->task);
+    engine_post_from(session->engine, session->loop, &request->task);
 }
 
 static void on_writable(struct grpc_call *call)
@@ -191,7 +191,7 @@ static void on_close(struct grpc_call *call)
 {
     struct session *session = grpc_call_context(call);
     session->call = NULL;
-    engine_post(session->engine, &session->close);
+    engine_post_from(session->engine, session->loop, &session->close);
 }
 
 const struct grpc_method *const service_watch_methods[] = {

@@ -217,9 +217,36 @@ static void on_wake(uv_async_t *handle)
     if (atomic_exchange(&loop->stop, false)) uv_stop(&loop->uv);
 }
 
+/* What a thread wakes at loop_post_end; a loop that does not fit is woken at once. */
+enum { GATHERED_MAX = 16 };
+
+static _Thread_local struct {
+    bool gathering;
+    size_t count;
+    struct loop *loops[GATHERED_MAX];
+} wakes;
+
 void loop_post(struct loop *loop, struct loop_task *task)
 {
-    if (mailbox_put(&loop->mailbox, &task->mail)) uv_async_send(&loop->wake);
+    if (!mailbox_put(&loop->mailbox, &task->mail)) return;
+    if (wakes.gathering && wakes.count < GATHERED_MAX)
+        wakes.loops[wakes.count++] = loop;
+    else
+        uv_async_send(&loop->wake);
+}
+
+void loop_post_begin(void)
+{
+    assert(!wakes.gathering);
+    wakes.gathering = true;
+}
+
+void loop_post_end(void)
+{
+    assert(wakes.gathering);
+    for (size_t i = 0; i < wakes.count; i++) uv_async_send(&wakes.loops[i]->wake);
+    wakes.count = 0;
+    wakes.gathering = false;
 }
 
 size_t loop_waiting(struct loop *loop)

@@ -58,6 +58,10 @@ struct loop_task {
 /* Any thread. Runs task->run on the loop; tasks of one sender keep their order. The loop must not be freed
  * before. */
 void loop_post(struct loop *loop, struct loop_task *task);
+/* Any thread that has many tasks to post: from begin to end, on this thread, a loop that gets tasks is woken
+ * at the end only, so that it finds all of them. Do not nest. */
+void loop_post_begin(void);
+void loop_post_end(void);
 /* About how many tasks wait; any thread. */
 size_t loop_waiting(struct loop *loop);
 

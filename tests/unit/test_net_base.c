@@ -136,6 +136,37 @@ static void tasks_of_a_thread_run_in_order_on_the_loops_thread(void **state)
     loop_free(loop);
 }
 
+/* More loops than wake-ups are gathered for: none is forgotten, and none wakes before the end but those. */
+static void gathered_posts_wake_every_loop_once_at_the_end(void **state)
+{
+    (void)state;
+    enum { LOOPS = 20, TASKS = 3 };
+    struct loop *loops[LOOPS];
+    struct counted_task tasks[LOOPS][TASKS];
+    int left[LOOPS], last[LOOPS];
+    loop_post_begin();
+    for (int i = 0; i < LOOPS; i++) {
+        loops[i] = loop_new();
+        left[i] = TASKS;
+        last[i] = -1;
+        for (int j = 0; j < TASKS; j++) {
+            tasks[i][j] = (struct counted_task){.task.run = count_task,
+                                                .count = &left[i],
+                                                .sequence = j,
+                                                .last = &last[i]};
+            loop_post(loops[i], &tasks[i][j].task);
+        }
+    }
+    loop_run_once(loops[0], 0);
+    assert_int_equal(left[0], TASKS);
+    loop_post_end();
+    for (int i = 0; i < LOOPS; i++) {
+        loop_run_once(loops[i], LOOP_SECOND);
+        assert_int_equal(left[i], 0);
+        loop_free(loops[i]);
+    }
+}
+
 struct counted_deferred {
     struct loop_deferred deferred;
     int count;
@@ -398,6 +429,7 @@ int main(void)
         cmocka_unit_test(many_timers_keep_the_heap_in_order),
         cmocka_unit_test(a_turn_returns_when_its_limit_passes_early),
         cmocka_unit_test(tasks_of_a_thread_run_in_order_on_the_loops_thread),
+        cmocka_unit_test(gathered_posts_wake_every_loop_once_at_the_end),
         cmocka_unit_test(deferred_work_runs_once_a_turn_and_can_be_cancelled),
         cmocka_unit_test(chain_gives_back_what_went_in_whatever_the_pieces),
         cmocka_unit_test(chain_links_large_pieces_and_copies_small_ones),
