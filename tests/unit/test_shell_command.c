@@ -56,9 +56,9 @@ static void names_may_be_cut_short_as_long_as_they_are_unique(void **state)
     assert_string_equal(buf_string(&captured.err),
                         "Error: bad TTL (strconv.ParseInt: parsing \"abc\": invalid syntax)\n");
     assert_int_equal(RUN("l"), 1);
-    assert_true(
-        starts(&captured.err,
-               "Error: unknown command \"l\" for \"etcdctl\"\n\nDid you mean this?\n\tdel\n\tlease\n\tlock\n"));
+    assert_true(starts(
+        &captured.err,
+        "Error: unknown command \"l\" for \"etcdctl\"\n\nDid you mean this?\n\tdel\n\tlease\n\tlock\n"));
     buf_deinit(&captured.out);
     buf_deinit(&captured.err);
 }
