@@ -80,55 +80,6 @@ static void append_text(struct buf *line, const char *text)
     text_json_quote(line, bytes_from_string(text == NULL ? "" : text), false);
 }
 
-static void append_value(struct buf *line, const struct log_field *field)
-{
-    struct buf text = {0};
-    switch (field->kind) {
-    case LOG_FIELD_STRING:
-        append_text(line, field->string);
-        break;
-    case LOG_FIELD_BYTES:
-        text_json_quote(line, field->bytes, false);
-        break;
-    case LOG_FIELD_INT:
-        buf_printf(line, "%lld", (long long)field->integer);
-        break;
-    case LOG_FIELD_UINT:
-        buf_printf(line, "%llu", (unsigned long long)field->unsigned_integer);
-        break;
-    case LOG_FIELD_HEX:
-        buf_printf(line, "\"%llx\"", (unsigned long long)field->unsigned_integer);
-        break;
-    case LOG_FIELD_BOOL:
-        buf_append_string(line, field->boolean ? "true" : "false");
-        break;
-    case LOG_FIELD_DOUBLE:
-        buf_printf(line, "%.17g", field->real);
-        break;
-    case LOG_FIELD_DURATION:
-        text_go_duration(&text, field->integer);
-        break;
-    case LOG_FIELD_SIZE:
-        text_humanize_bytes(&text, field->unsigned_integer);
-        break;
-    case LOG_FIELD_JSON:
-        buf_append_string(line, field->string);
-        break;
-    case LOG_FIELD_STRINGS:
-        buf_append_byte(line, '[');
-        for (size_t i = 0; i < field->count; i++) {
-            if (i > 0) buf_append_byte(line, ',');
-            append_text(line, field->strings[i]);
-        }
-        buf_append_byte(line, ']');
-        break;
-    case LOG_FIELD_ABSENT:
-        break;
-    }
-    if (text.size > 0) text_json_quote(line, buf_bytes(&text), false);
-    buf_deinit(&text);
-}
-
 /* `first` stands before the first field, `next` before each further one. */
 static void append_fields(struct buf *line, const struct log_record *record, const char *first,
                           const char *next, const char *behind_key)
@@ -140,7 +91,7 @@ static void append_fields(struct buf *line, const struct log_record *record, con
         buf_append_string(line, before);
         append_text(line, field->key);
         buf_append_string(line, behind_key);
-        append_value(line, field);
+        log_field_write(line, field, next);
         before = next;
     }
     if (before == next && *first == '\t') buf_append_byte(line, '}');

@@ -49,7 +49,7 @@ void service_intercept(struct grpc_call *call)
 void *service_decode(struct grpc_call *call, const void *descriptor, struct bytes message)
 {
     struct error *error = NULL;
-    void *decoded = message_unpack_request(descriptor, message, grpc_call_arena(call), &error);
+    void *decoded = message_unpack(descriptor, message, grpc_call_arena(call), &error);
     if (decoded == NULL) {
         grpc_call_fail(call, GRPC_INTERNAL, "grpc: error unmarshalling request: %s", error->text);
         error_free(error);

@@ -165,7 +165,7 @@ static void on_message(struct grpc_call *call, struct bytes message)
     struct error *error = NULL;
     struct arena *arena = arena_new();
     struct bytes copy = arena_copy(arena, message);
-    void *decoded = message_unpack_request(&etcdserverpb__watch_request__descriptor, copy, arena, &error);
+    void *decoded = message_unpack(&etcdserverpb__watch_request__descriptor, copy, arena, &error);
     if (decoded == NULL) {
         arena_free(arena);
         grpc_call_fail(call, GRPC_INTERNAL, "grpc: failed to unmarshal the received message: %s",

@@ -26,7 +26,7 @@ static int run_completion(struct shell *shell, const struct invocation *line)
     int status = SHELL_OK;
     if (line->words.count != 1) {
         status = shell_fail(shell, SHELL_FAILED, "accepts 1 arg(s), received %zu", line->words.count);
-    } else if (help_completion_script(&text, word_string(&line->words, 0), shell->arena)) {
+    } else if (help_completion_script(&text, &command_root, word_string(&line->words, 0), shell->arena)) {
         shell_print_bytes(shell, buf_bytes(&text));
     } else {
         text_go_quote(&text, line->words.items[0]);

@@ -170,24 +170,68 @@ static const char *type_word(enum flag_type type)
     return words[type];
 }
 
+/* Indented lines, "--name type   help (default ...)", of those that are inherited or not. */
+static void write_flag_lines(struct buf *out, struct flag_set *flags, bool inherited, bool defaults,
+                             struct arena *arena)
+{
+    size_t width = 0;
+    const char **cells = arena_alloc(arena, flags->count * sizeof(*cells));
+    qsort(flags->values, flags->count, sizeof(*flags->values), by_name);
+    for (size_t i = 0; i < flags->count; i++) {
+        const struct flag *flag = flags->values[i].flag;
+        const char *start = flag->shorthand != 0 ? arena_printf(arena, "-%c, ", flag->shorthand) : "    ";
+        cells[i] = arena_printf(arena, "  %s--%s%s", start, flag->name, type_word(flag->type));
+        if (flags->values[i].inherited == inherited && strlen(cells[i]) > width) width = strlen(cells[i]);
+    }
+    for (size_t i = 0; i < flags->count; i++) {
+        const struct flag *flag = flags->values[i].flag;
+        if (flags->values[i].inherited != inherited) continue;
+        buf_printf(out, "%-*s   %s", (int)width, cells[i], flag->help);
+        bool is_text = flag->type == FLAG_STRING, is_shown = flag->initial != NULL && flag->initial[0] != 0;
+        if (defaults && is_shown && flag->type != FLAG_BOOL && strcmp(flag->initial, "0") != 0)
+            buf_printf(out, is_text ? " (default \"%s\")" : " (default %s)", flag->initial);
+        buf_append_byte(out, '\n');
+    }
+}
+
 void help_operation_usage(struct buf *out, const struct command_path *path, struct arena *arena)
 {
     const struct command *command = command_of(path);
     struct flag_set flags;
     command_flags(path, arena, false, &flags);
-    qsort(flags.values, flags.count, sizeof(*flags.values), by_name);
     buf_printf(out, "Usage:\n   %s %s [flags]\n\nFlags:\n", command->name, command->usage);
-    size_t width = 0;
-    const char **cells = arena_alloc(arena, flags.count * sizeof(*cells));
-    for (size_t i = 0; i < flags.count; i++) {
-        const struct flag *flag = flags.values[i].flag;
-        const char *start = flag->shorthand != 0 ? arena_printf(arena, "-%c, ", flag->shorthand) : "    ";
-        cells[i] = arena_printf(arena, "  %s--%s%s", start, flag->name, type_word(flag->type));
-        if (strlen(cells[i]) > width) width = strlen(cells[i]);
-    }
-    for (size_t i = 0; i < flags.count; i++)
-        buf_printf(out, "%-*s   %s\n", (int)width, cells[i], flags.values[i].flag->help);
+    write_flag_lines(out, &flags, false, false, arena);
     buf_append_byte(out, '\n');
+}
+
+static void write_children(struct buf *out, const struct command *command)
+{
+    enum { NAME_WIDTH = 11 };
+    buf_append_string(out, "Available Commands:\n");
+    for (size_t i = 0; command->children[i] != NULL; i++)
+        buf_printf(out, "  %-*s %s\n", NAME_WIDTH, command->children[i]->name, command->children[i]->summary);
+    buf_append_byte(out, '\n');
+}
+
+void help_usage(struct buf *out, const struct command_path *path, struct arena *arena)
+{
+    const struct command *command = command_of(path);
+    const char *root = path->steps[0]->name, *names = command_path_text(path, arena);
+    const char *program = arena_printf(arena, "%s%s%s", root, names[0] != 0 ? " " : "", names);
+    struct flag_set flags;
+    command_flags(path, arena, true, &flags);
+    if (command->children != NULL)
+        buf_printf(out, "Usage:\n  %s [command]\n\n", program);
+    else
+        buf_printf(out, "Usage:\n  %s%s%s [flags]\n\n", program, command->usage[0] != 0 ? " " : "",
+                   command->usage);
+    if (command->children != NULL) write_children(out, command);
+    buf_append_string(out, "Flags:\n");
+    write_flag_lines(out, &flags, false, true, arena);
+    if (path->depth > 1) buf_append_string(out, "\nGlobal Flags:\n");
+    write_flag_lines(out, &flags, true, true, arena);
+    if (command->children != NULL)
+        buf_printf(out, "\nUse \"%s [command] --help\" for more information about a command.\n", program);
 }
 
 /* ---- man page */

@@ -14,9 +14,12 @@ void help_page(struct buf *out, const struct command_path *path, struct arena *a
 void help_global_options(struct buf *out, struct arena *arena);
 /* The short usage that a mistake in a transaction's operation prints. */
 void help_operation_usage(struct buf *out, const struct command_path *path, struct arena *arena);
+/* The usage of a command or group, as etcdutl shows it. */
+void help_usage(struct buf *out, const struct command_path *path, struct arena *arena);
 /* The man page, in man(7) markup. */
 void help_man_page(struct buf *out, struct arena *arena);
 /* A completion script; the shell is bash, zsh or fish. False for another one. */
-bool help_completion_script(struct buf *out, const char *shell_name, struct arena *arena);
+bool help_completion_script(struct buf *out, const struct command *root, const char *shell_name,
+                            struct arena *arena);
 
 #endif

@@ -314,56 +314,6 @@ bool shell_sleep(struct shell *shell, int64_t nanoseconds)
 
 /* ---- Logging ---- */
 
-static void log_field(struct buf *line, const struct log_field *field)
-{
-    switch (field->kind) {
-    case LOG_FIELD_STRING:
-        text_json_quote(line, bytes_from_string(field->string), false);
-        break;
-    case LOG_FIELD_BYTES:
-        text_json_quote(line, field->bytes, false);
-        break;
-    case LOG_FIELD_INT:
-        buf_printf(line, "%lld", (long long)field->integer);
-        break;
-    case LOG_FIELD_UINT:
-        buf_printf(line, "%llu", (unsigned long long)field->unsigned_integer);
-        break;
-    case LOG_FIELD_HEX:
-        buf_printf(line, "\"%llx\"", (unsigned long long)field->unsigned_integer);
-        break;
-    case LOG_FIELD_BOOL:
-        buf_append_string(line, field->boolean ? "true" : "false");
-        break;
-    case LOG_FIELD_DOUBLE:
-        buf_printf(line, "%g", field->real);
-        break;
-    case LOG_FIELD_DURATION:
-        buf_append_byte(line, '"');
-        text_go_duration(line, field->integer);
-        buf_append_byte(line, '"');
-        break;
-    case LOG_FIELD_STRINGS:
-        buf_append_byte(line, '[');
-        for (size_t i = 0; i < field->count; i++) {
-            if (i > 0) buf_append_byte(line, ',');
-            text_json_quote(line, bytes_from_string(field->strings[i]), false);
-        }
-        buf_append_byte(line, ']');
-        break;
-    case LOG_FIELD_SIZE:
-        buf_append_byte(line, '"');
-        text_humanize_bytes(line, field->unsigned_integer);
-        buf_append_byte(line, '"');
-        break;
-    case LOG_FIELD_JSON:
-        buf_append_string(line, field->string);
-        break;
-    case LOG_FIELD_ABSENT:
-        break;
-    }
-}
-
 void shell_log(struct shell *shell, enum log_level level, const char *message, const struct log_field *fields,
                size_t field_count)
 {
@@ -382,7 +332,7 @@ void shell_log(struct shell *shell, enum log_level level, const char *message, c
         buf_append_byte(&line, ',');
         text_json_quote(&line, bytes_from_string(fields[i].key), false);
         buf_append_byte(&line, ':');
-        log_field(&line, &fields[i]);
+        log_field_write(&line, &fields[i], ",");
     }
     buf_append_string(&line, "}\n");
     write_sink(&shell->streams.err, buf_bytes(&line));

@@ -81,6 +81,10 @@ static inline bool log_wants(const struct logger *logger, enum log_level level)
 
 const char *log_level_name(enum log_level level);
 
+struct buf;
+/* Appends a field's value as JSON; `comma` stands between the items of an array ("," or ", "). */
+void log_field_write(struct buf *line, const struct log_field *field, const char *comma);
+
 #define LOG_STRING(k, v) ((struct log_field){.key = (k), .kind = LOG_FIELD_STRING, .string = (v)})
 #define LOG_BYTES(k, v)  ((struct log_field){.key = (k), .kind = LOG_FIELD_BYTES, .bytes = (v)})
 #define LOG_INT(k, v)    ((struct log_field){.key = (k), .kind = LOG_FIELD_INT, .integer = (int64_t)(v)})

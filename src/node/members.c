@@ -104,22 +104,28 @@ void node_format_version(char text[NODE_VERSION_SIZE], struct version version)
     snprintf(text, NODE_VERSION_SIZE, "%u.%u.%u", version.major, version.minor, version.patch);
 }
 
-char *node_storage_version(struct node *node, char text[NODE_VERSION_SIZE])
+char *node_stored_version(struct node *node, char text[NODE_VERSION_SIZE])
 {
     bool found = false;
     struct bytes value = BYTES_EMPTY;
-    struct version cluster;
     struct error *error =
         backend_get(node->backend, BUCKET_META, BYTES_LITERAL("storageVersion"), &found, &value);
     text[0] = '\0';
     if (error == NULL && found && value.size < NODE_VERSION_SIZE) {
         memcpy(text, value.data, value.size);
         text[value.size] = '\0';
-    } else if (error == NULL && cluster_version(node->cluster, &cluster) &&
-               version_compare_minor(cluster, version_of(3, 5)) >= 0) {
-        node_format_version(text, version_of(3, 5)); /* the schema that has no name yet */
     }
     error_free(error);
+    return text;
+}
+
+char *node_storage_version(struct node *node, char text[NODE_VERSION_SIZE])
+{
+    struct version cluster;
+    node_stored_version(node, text);
+    if (text[0] == '\0' && cluster_version(node->cluster, &cluster) &&
+        version_compare_minor(cluster, version_of(3, 5)) >= 0)
+        node_format_version(text, version_of(3, 5)); /* the schema that has no name yet */
     return text;
 }
 
@@ -296,24 +302,6 @@ void node_write_members(struct node *node, struct buf *out, uint32_t field)
 {
     for (size_t i = 0; i < cluster_member_count(node->cluster); i++)
         node_write_member(out, field, cluster_member_at(node->cluster, i));
-}
-
-enum node_hand_over node_hand_over(struct node *node)
-{
-    struct raft_progress_status best = {0};
-    if (cluster_voter_count(node->cluster) < 2) return NODE_HAND_OVER_ALONE;
-    if (node->soft.role != RAFT_LEADER) return NODE_HAND_OVER_NOT_LEADER;
-    for (size_t i = 0; i < raft_progress_count(node->raft); i++) {
-        struct raft_progress_status other = raft_progress_at(node->raft, i);
-        if (!other.voter || !other.recent_active || other.id == node->config.member_id) continue;
-        if (best.id == RAFT_NONE || other.match > best.match) best = other;
-    }
-    if (best.id == RAFT_NONE) return NODE_HAND_OVER_NOBODY;
-    log_info(node->logger, "leadership transfer starting", LOG_HEX("local-member-id", node->config.member_id),
-             LOG_HEX("current-leader-member-id", node->config.member_id),
-             LOG_HEX("transferee-member-id", best.id));
-    raft_transfer_leader(node->raft, best.id);
-    return NODE_HANDING_OVER;
 }
 
 void node_member_list(struct node *node, struct node_request *request)

@@ -97,9 +97,7 @@ struct node {
     /* Raft and its log in memory. */
     struct raft *raft;
     struct raft_memory_storage *log;
-    uint64_t log_bytes;                 /* payload of the entries in `log` */
-    uint64_t stable_index, stable_term; /* the last entry that raft was told to be durable */
-    uint64_t stable_at;                 /* in this term */
+    uint64_t log_bytes; /* payload of the entries in `log` */
     struct raft_soft_state soft;
     uint64_t term;
     uint64_t committed;
@@ -253,6 +251,8 @@ void node_answer_member_change(struct node *node, struct node_request *request);
 void node_format_version(char text[NODE_VERSION_SIZE], struct version version);
 /* The meta row of that name, "" when there is none. */
 char *node_storage_version(struct node *node, char text[NODE_VERSION_SIZE]);
+/* The meta row alone, as snapshots tell it: "" up to 3.5. */
+char *node_stored_version(struct node *node, char text[NODE_VERSION_SIZE]);
 
 /* ---- alarms.c ---- */
 struct error *node_alarms_recover(struct node *node) __attribute__((warn_unused_result));

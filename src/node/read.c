@@ -253,7 +253,7 @@ struct error *node_serve_settled(struct node *node)
         } else {
             char version[NODE_VERSION_SIZE];
             buf_clear(&node->scratch);
-            buf_append_string(&node->scratch, node_storage_version(node, version));
+            buf_append_string(&node->scratch, node_stored_version(node, version));
         }
         node_reply(node, request, API_OK);
     }

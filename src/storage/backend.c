@@ -394,7 +394,7 @@ static struct error *load(struct backend *backend)
 {
     bool missing;
     TRY(missing_buckets(backend->file->bolt, &missing));
-    if (missing) TRY(create_buckets(backend->file->bolt));
+    if (missing && !backend->read_only) TRY(create_buckets(backend->file->bolt));
     TRY(backend_refresh(backend));
     TRY(read_counter(backend, META_CONSISTENT_INDEX, &backend->index));
     TRY(read_counter(backend, META_TERM, &backend->term));
@@ -409,6 +409,7 @@ struct error *backend_open(struct fs *fs, const char *path, const struct backend
     struct bolt_options bolt_options = {
         .initial_map_size = options->initial_map_size == 0 ? MAP_SIZE_DEFAULT : options->initial_map_size,
         .no_sync = options->no_sync,
+        .read_only = options->read_only,
         .lock = true,
     };
     struct bolt *bolt;
@@ -418,6 +419,7 @@ struct error *backend_open(struct fs *fs, const char *path, const struct backend
     opened->path = mem_strdup(path);
     opened->map_size = bolt_options.initial_map_size;
     opened->no_sync = options->no_sync;
+    opened->read_only = options->read_only;
     opened->file = backend_file_new(bolt);
     pthread_mutex_init(&opened->file_lock, NULL);
     pthread_mutex_init(&opened->write_lock, NULL);

@@ -51,6 +51,7 @@ const char *backend_bucket_name(enum backend_bucket bucket);
 struct backend_options {
     uint64_t initial_map_size; /* bytes of address space to reserve; 0: 10 GiB (more than fs_sim maps) */
     bool no_sync;              /* --unsafe-no-fsync */
+    bool read_only; /* the file must exist, with all buckets; nothing may be sealed. Others may read it too */
     const struct logger *logger;
     uint64_t (*now)(
         void *context); /* nanoseconds, for the commit histogram; NULL: durations are not measured */

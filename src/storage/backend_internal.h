@@ -61,6 +61,7 @@ struct backend {
     char *path;
     uint64_t map_size;
     bool no_sync;
+    bool read_only;
     struct backend_file *file;  /* changed with both locks held, read with either */
     pthread_mutex_t file_lock;  /* for a moment only */
     pthread_mutex_t write_lock; /* held while `file` is written to */

@@ -68,14 +68,10 @@ def expect(condition, message):
 
 
 class Server:
-    """One member's process. Its ports stay the same over restarts; its output is appended to DATA.log.
+    """One member's process. Its ports stay the same over restarts; its output is appended to DATA.log."""
 
-    Alone in its cluster unless initial_cluster ("name=url,...") is set before it is started."""
-
-    def __init__(self, data, program=OURS, flags=(), environment=None, name="m"):
+    def __init__(self, data, program=OURS, flags=(), environment=None):
         self.data = data
-        self.name = name
-        self.initial_cluster = None
         self.program = program
         self.flags = list(flags)
         self.environment = dict(os.environ, UBSAN_OPTIONS="print_stacktrace=1", **(environment or {}))
@@ -84,18 +80,13 @@ class Server:
         self.log_path = data + ".log"
         self.process = None
 
-    @property
-    def peer_url(self):
-        return f"http://127.0.0.1:{self.peer_port}"
-
     def spawn(self, flags=()):
-        initial_cluster = self.initial_cluster or f"{self.name}={self.peer_url}"
+        peer_url = f"http://127.0.0.1:{self.peer_port}"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [self.program, f"--name={self.name}", f"--data-dir={self.data}",
-                 f"--listen-client-urls={self.endpoint}", f"--advertise-client-urls={self.endpoint}",
-                 f"--listen-peer-urls={self.peer_url}", f"--initial-advertise-peer-urls={self.peer_url}",
-                 f"--initial-cluster={initial_cluster}", *self.flags, *flags],
+                [self.program, "--name=m", f"--data-dir={self.data}", f"--listen-client-urls={self.endpoint}",
+                 f"--advertise-client-urls={self.endpoint}", f"--listen-peer-urls={peer_url}",
+                 f"--initial-advertise-peer-urls={peer_url}", f"--initial-cluster=m={peer_url}", *self.flags, *flags],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment)
 
     def start(self, flags=(), timeout=30):
@@ -275,7 +266,7 @@ class Scratch:
         return os.path.join(self.directory, name)
 
     def server(self, name="m", **options):
-        server = Server(self.path(name), name=name, **options)
+        server = Server(self.path(name), **options)
         self.servers.append(server)
         return server
 
