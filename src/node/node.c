@@ -321,7 +321,7 @@ static void answer_compactions(struct node *node)
         if (!node_is_settled(node, request)) return;
         node_queue_remove(request);
         node_begin_response(node);
-        node_reply(node, request, API_OK);
+        node_reply(node, request, request->error); /* as it was applied */
     }
 }
 
@@ -378,7 +378,11 @@ static int64_t next_wake(const struct node *node)
         earlier(&at, node->seal_at);
     if (mvcc_compact_pending(node->store)) earlier(&at, node->compaction_next);
     earlier(&at, watch_hub_wake_at(node->watches));
-    if (node->soft.role == RAFT_LEADER) earlier(&at, lessor_wake_at(node->lessor));
+    if (node->soft.role == RAFT_LEADER) {
+        /* What expired since the last look waits for the next one. */
+        int64_t expiry = lessor_wake_at(node->lessor);
+        earlier(&at, expiry > node->expiry_next ? expiry : node->expiry_next);
+    }
     return at;
 }
 
@@ -503,4 +507,9 @@ const struct cluster *node_cluster(const struct node *node)
 struct mvcc_store *node_store(struct node *node)
 {
     return node->store;
+}
+
+const struct raft *node_raft(const struct node *node)
+{
+    return node->raft;
 }

@@ -320,7 +320,8 @@ struct node_metrics {
 };
 struct node_metrics *node_metrics(struct node *node);
 
-/* The mvcc store, for tests and checkers only. */
+/* The mvcc store and the raft member, for tests, checkers and the laboratory only. */
 struct mvcc_store *node_store(struct node *node);
+const struct raft *node_raft(const struct node *node);
 
 #endif

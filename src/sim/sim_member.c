@@ -63,6 +63,26 @@ struct node *sim_member_node(struct sim_member *member)
     return member->node;
 }
 
+uint64_t sim_member_id(const struct sim_member *member)
+{
+    return member->member.id;
+}
+
+struct fs_sim *sim_member_disk(struct sim_member *member)
+{
+    return member->disk;
+}
+
+int64_t sim_member_now(const struct sim_member *member)
+{
+    return member->now;
+}
+
+uint64_t sim_member_consistent_index(const struct sim_member *member)
+{
+    return backend_consistent_index(member->member.backend);
+}
+
 /* ---- start ---- */
 
 static uint64_t wall_ms(int64_t now)
@@ -80,7 +100,7 @@ static void configure(struct sim_member *member, struct node_config *config)
         .election_ticks = 10,
         .pre_vote = true,
         .snapshot_count = member->options.snapshot_count != 0 ? member->options.snapshot_count : 10000,
-        .catch_up_entries = 50,
+        .catch_up_entries = member->options.catch_up_entries != 0 ? member->options.catch_up_entries : 50,
         .backend_batch_interval = 100 * MILLISECOND,
         .backend_batch_limit =
             member->options.backend_batch_limit != 0 ? member->options.backend_batch_limit : 10000,
@@ -89,7 +109,7 @@ static void configure(struct sim_member *member, struct node_config *config)
         .name = member->options.name,
         .client_urls = client_urls,
         .client_url_count = 1,
-        .version = "3.6.14",
+        .version = SIM_MEMBER_VERSION,
         .seed = rng_next(&member->rng),
         .logger = member->options.logger,
     };
@@ -112,10 +132,15 @@ struct error *sim_member_start(struct sim_member *member, int64_t now)
     };
     struct node_config config;
     assert(member->node == NULL);
-    TRY(member_open(&open, &member->member));
+    uint64_t id = member->member.id;
+    struct error *error = member_open(&open, &member->member);
+    if (error != NULL) {
+        member->member.id = id;
+        return error;
+    }
     configure(member, &config);
     member->now = now;
-    struct error *error = node_new(&config, &member->member.recovery, now, wall_ms(now), &member->node);
+    error = node_new(&config, &member->member.recovery, now, wall_ms(now), &member->node);
     if (error != NULL) {
         error_free(member_close(&member->member));
         return error;
@@ -196,6 +221,18 @@ static void take_replies(struct sim_member *member)
     member->ready.replies = member->ready.watch_messages = NULL;
 }
 
+static void take_peer_messages(struct sim_member *member, bool send)
+{
+    for (struct mail *mail = member->ready.peer_messages; mail != NULL;) {
+        struct node_peer_message *out = (struct node_peer_message *)(void *)mail;
+        mail = mail->next;
+        if (send) member->options.on_peer_message(member->options.context, &out->message);
+        raft_message_deinit(&out->message);
+        free(out);
+    }
+    member->ready.peer_messages = NULL;
+}
+
 static void append_writes(struct sim_member *member, struct mail *mail)
 {
     if (mail == NULL) return;
@@ -210,7 +247,8 @@ static void collect(struct sim_member *member)
     node_collect(member->node, &member->ready);
     take_replies(member);
     append_writes(member, member->ready.log_writes);
-    assert(member->ready.peer_messages == NULL);
+    assert(member->ready.peer_messages == NULL || member->options.on_peer_message != NULL);
+    take_peer_messages(member, true);
     if (member->ready.batch != NULL) {
         member->batch = member->ready.batch;
         member->batch_done = member->now + some_time(member);
@@ -223,6 +261,7 @@ static void fall(struct sim_member *member)
     node_stop(member->node);
     node_collect(member->node, &member->ready);
     take_replies(member);
+    take_peer_messages(member, false);
     append_writes(member, member->ready.log_writes);
     struct mail *lists[] = {member->writing, member->writes.oldest};
     for (size_t i = 0; i < 2; i++)
@@ -231,8 +270,13 @@ static void fall(struct sim_member *member)
             mail = mail->next;
             node_log_persisted(member->node, write);
         }
+    member->writing = member->writes.oldest = NULL;
     if (member->ready.batch != NULL) member->batch = member->ready.batch;
     if (member->batch != NULL) error_free(node_backend_committed(member->node, member->batch));
+    /* Giving the writes back made answers to them. */
+    node_collect(member->node, &member->ready);
+    take_replies(member);
+    take_peer_messages(member, false);
     node_free(member->node);
     member->node = NULL;
     member->member.recovery.log = NULL;
@@ -280,6 +324,22 @@ void sim_member_submit(struct sim_member *member, struct node_request *request)
 {
     node_submit(member->node, request);
     member->ready.more = true;
+}
+
+void sim_member_message(struct sim_member *member, const struct raft_message *message)
+{
+    error_free(node_message(member->node, message));
+    member->ready.more = true;
+}
+
+void sim_member_wake(struct sim_member *member)
+{
+    member->ready.more = true;
+}
+
+void sim_member_set_write_time(struct sim_member *member, int64_t write_time)
+{
+    member->options.write_time = write_time;
 }
 
 struct error *sim_member_purge(struct sim_member *member)

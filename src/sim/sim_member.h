@@ -5,6 +5,10 @@
  * commits take a random time each, in which the member may be killed or lose power. Everything is decided by
  * the seed.
  *
+ * Several of them make a cluster (sim/sim_cluster.h): messages to other members go to on_peer_message, those
+ * from others come by sim_member_message. What a member may send before its own log write is durable is
+ * raft's to say: the node holds back whatever must wait.
+ *
  * After a crash the requests that were under way come back with API_ERROR_STOPPED: the client then does not
  * know whether they were done, exactly as with a lost connection.
  */
@@ -18,6 +22,9 @@
 
 struct sim_member;
 
+/* The etcd release whose level they have. */
+#define SIM_MEMBER_VERSION "3.6.14"
+
 struct sim_member_options {
     uint64_t seed;
     const char *name;
@@ -26,11 +33,14 @@ struct sim_member_options {
     uint64_t snapshot_count;      /* 0: etcd's */
     uint64_t wal_segment_size;    /* 0: etcd's */
     uint64_t backend_batch_limit; /* 0: etcd's */
-    int64_t write_time;           /* nanoseconds that a log write or a commit takes on average */
+    uint64_t catch_up_entries;    /* 0: few */
+    int64_t write_time;           /* nanoseconds that a log write or a commit takes on average; 0: 1 ms */
     const struct logger *logger;
     /* Requests come back, watch responses come out; called inside sim_member_run, _crash and _stop. */
     void (*on_reply)(void *context, struct node_request *request);
     void (*on_watch)(void *context, struct watch_message *message);
+    /* A message to another member; borrowed. May be NULL for a cluster of one. */
+    void (*on_peer_message)(void *context, const struct raft_message *message);
     void *context;
 };
 
@@ -44,6 +54,12 @@ struct error *sim_member_start(struct sim_member *member, int64_t now) __attribu
 bool sim_member_is_up(const struct sim_member *member);
 /* NULL while it is down. */
 struct node *sim_member_node(struct sim_member *member);
+uint64_t sim_member_id(const struct sim_member *member); /* 0 before its first start */
+struct fs_sim *sim_member_disk(struct sim_member *member);
+/* The time of its last run. */
+int64_t sim_member_now(const struct sim_member *member);
+/* The index of the last entry whose effects its state holds. It must be up. */
+uint64_t sim_member_consistent_index(const struct sim_member *member);
 
 /* The next time at which something is due. */
 int64_t sim_member_next(const struct sim_member *member);
@@ -52,6 +68,12 @@ int64_t sim_member_next(const struct sim_member *member);
 struct error *sim_member_run(struct sim_member *member, int64_t now) __attribute__((warn_unused_result));
 /* A request for the next run. */
 void sim_member_submit(struct sim_member *member, struct node_request *request);
+/* A message from another member; borrowed. What the node refuses is dropped, as the transport does. */
+void sim_member_message(struct sim_member *member, const struct raft_message *message);
+/* Something else was put into the node (a watch request, a report): it runs at once. */
+void sim_member_wake(struct sim_member *member);
+/* From the next write on: how long one takes on average (a slow disk). */
+void sim_member_set_write_time(struct sim_member *member, int64_t write_time);
 
 /* Removes old files as the server does every 30 seconds. */
 struct error *sim_member_purge(struct sim_member *member) __attribute__((warn_unused_result));
