@@ -20,9 +20,14 @@
 
 /* ---- rounds ---- */
 
-static bool needs_round(const struct node_request *request)
+/* What is known of leases counts while this member leads, which only a round can tell; and a lease it does
+ * not find may be in an entry that it has not applied yet. Elsewhere the answer is "no leader" at once. */
+static bool needs_round(const struct node *node, const struct node_request *request)
 {
     switch (request->operation) {
+    case NODE_LEASE_KEEP_ALIVE:
+    case NODE_LEASE_TIME_TO_LIVE:
+        return node->soft.role == RAFT_LEADER;
     case NODE_RANGE:
         return !((const Etcdserverpb__RangeRequest *)request->message)->serializable;
     case NODE_TXN:
@@ -43,7 +48,7 @@ void node_read_submit(struct node *node, struct node_request *request)
     if (error != API_OK)
         node_reply(node, request, error);
     else
-        node_queue_put(needs_round(request) ? &node->reads_waiting : &node->reads_local, request);
+        node_queue_put(needs_round(node, request) ? &node->reads_waiting : &node->reads_local, request);
 }
 
 static void move_all(struct node_request_queue *from, struct node_request_queue *to)

@@ -175,13 +175,14 @@ static void begin_writing(struct sim_member *member)
 }
 
 /* The bytes reach the disk only at the end of the write's time: what a crash in between leaves is the disk's
- * to decide once they are there, and nothing before. */
+ * to decide once they are there, and nothing before. After an error the member falls, and gives back what it
+ * could not write only then: nobody may see it regarded as durable. */
 static struct error *end_writing(struct sim_member *member)
 {
+    member->writes_done = INT64_MAX;
+    TRY(member_log_write(&member->log, member->writing));
     struct mail *mail = member->writing;
     member->writing = NULL;
-    member->writes_done = INT64_MAX;
-    struct error *error = member_log_write(&member->log, mail);
     while (mail != NULL) {
         struct node_log_write *write = (struct node_log_write *)(void *)mail;
         mail = mail->next;
@@ -189,7 +190,7 @@ static struct error *end_writing(struct sim_member *member)
         node_log_persisted(member->node, write);
         if (snapshot != 0) node_snapshot_saved(member->node, snapshot);
     }
-    return error;
+    return NULL;
 }
 
 static struct error *end_commit(struct sim_member *member)
@@ -275,7 +276,7 @@ static void fall(struct sim_member *member)
     if (member->batch != NULL) error_free(node_backend_committed(member->node, member->batch));
     /* Giving the writes back made answers to them. */
     node_collect(member->node, &member->ready);
-    take_replies(member);
+    assert(member->ready.replies == NULL && member->ready.watch_messages == NULL);
     take_peer_messages(member, false);
     node_free(member->node);
     member->node = NULL;
