@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "sim/sim_member.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -32,7 +33,7 @@ struct world {
     size_t write_count;
     unsigned under_way;
     int64_t highest_revision;
-    uint64_t acknowledged, unknown, crashes;
+    uint64_t acknowledged, unknown, crashes, faults, faults_before;
     /* A read for the comparison. */
     bool read_done;
     Etcdserverpb__RangeResponse *range;
@@ -232,12 +233,33 @@ static void compare(struct world *world)
 
 /* ---- one life: start, work, crash ---- */
 
-static void work_until_power_fails(struct world *world)
+/* How a life may end. */
+enum ending {
+    ENDS_ANY_TIME,   /* between two operations of the disk */
+    ENDS_IN_A_WRITE, /* power fails at some operation */
+    ENDS_BY_A_FAULT, /* an operation fails: the member must stop by itself */
+};
+
+static void plan_end(struct world *world, enum ending ending)
 {
-    uint64_t rounds = rng_below(&world->rng, 400);
-    bool cut = rng_chance(&world->rng, 1, 2);
-    if (cut) fs_sim_cut_power_after(world->disk, rng_below(&world->rng, 60));
-    for (uint64_t i = 0; i < rounds || cut; i++) {
+    static const int failures[] = {EIO, ENOSPC};
+    if (ending == ENDS_IN_A_WRITE) fs_sim_cut_power_after(world->disk, rng_below(&world->rng, 60));
+    if (ending != ENDS_BY_A_FAULT) return;
+    struct fs_sim_fault fault = {
+        .operations = FS_SIM_WRITE | FS_SIM_SYNC | FS_SIM_RENAME | FS_SIM_SYNC_DIRECTORY | FS_SIM_TRUNCATE,
+        .skip = rng_below(&world->rng, 200),
+        .times = 1,
+        .system = failures[rng_below(&world->rng, 2)],
+        .partial = rng_chance(&world->rng, 1, 2),
+    };
+    fs_sim_add_fault(world->disk, &fault);
+}
+
+/* True when the member ended by itself. */
+static bool work(struct world *world, uint64_t rounds, bool until_it_fails)
+{
+    enum { ROUNDS_MAX = 100000 };
+    for (uint64_t i = 0; i < rounds || (until_it_fails && i < ROUNDS_MAX); i++) {
         while (world->under_way < UNDER_WAY_MAX && rng_chance(&world->rng, 2, 3)) start_write(world);
         int64_t next = sim_member_next(world->member);
         if (next > world->now) world->now = next;
@@ -245,17 +267,29 @@ static void work_until_power_fails(struct world *world)
         if (error == NULL && rng_chance(&world->rng, 1, 50)) error_free(sim_member_purge(world->member));
         if (error == NULL) continue;
         error_free(error);
-        if (!cut) fail(world, "the member failed without a fault");
-        break;
+        return true;
     }
-    if (rng_chance(&world->rng, 1, 3))
+    return false;
+}
+
+static void live_and_die(struct world *world)
+{
+    enum ending ending = (enum ending)rng_below(&world->rng, 3);
+    plan_end(world, ending);
+    bool ended = work(world, rng_below(&world->rng, 400), ending != ENDS_ANY_TIME);
+    if (ended && ending == ENDS_ANY_TIME) fail(world, "the member failed without a fault");
+    world->faults += fs_sim_faults_struck(world->disk) - world->faults_before;
+    world->faults_before = fs_sim_faults_struck(world->disk);
+    fs_sim_clear_faults(world->disk);
+    /* What a failed sync has lost stays readable until the power fails, so a fault is followed by that. */
+    if (ending != ENDS_BY_A_FAULT && rng_chance(&world->rng, 1, 3))
         sim_member_kill(world->member);
     else
         sim_member_crash(world->member, rng_chance(&world->rng, 1, 2) ? FS_SIM_RANDOM : FS_SIM_LOSE_ALL);
     world->crashes++;
 }
 
-static void run_seed(uint64_t seed, uint64_t *acknowledged, uint64_t *unknown)
+static void run_seed(uint64_t seed, uint64_t *acknowledged, uint64_t *unknown, uint64_t *faults)
 {
     struct world world = {.seed = seed, .now = 1000000, .arena = arena_new()};
     rng_init(&world.rng, seed);
@@ -278,13 +312,14 @@ static void run_seed(uint64_t seed, uint64_t *acknowledged, uint64_t *unknown)
     for (int life = 0; life < CRASHES_PER_SEED; life++) {
         must(&world, sim_member_start(world.member, world.now));
         compare(&world);
-        work_until_power_fails(&world);
+        live_and_die(&world);
     }
     must(&world, sim_member_start(world.member, world.now));
     compare(&world);
     must(&world, sim_member_stop(world.member, world.now));
     *acknowledged += world.acknowledged;
     *unknown += world.unknown;
+    *faults += world.faults;
     sim_member_free(world.member);
     fs_sim_free(world.disk);
     arena_free(world.arena);
@@ -293,12 +328,15 @@ static void run_seed(uint64_t seed, uint64_t *acknowledged, uint64_t *unknown)
 
 int main(int argc, char **argv)
 {
-    uint64_t acknowledged = 0, unknown = 0;
+    uint64_t acknowledged = 0, unknown = 0, faults = 0;
     uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
     uint64_t count = argc > 1 ? 1 : DEFAULT_SEEDS;
-    for (uint64_t seed = first; seed < first + count; seed++) run_seed(seed, &acknowledged, &unknown);
-    printf("%llu seeds, %llu crashes, %llu writes acknowledged and found, %llu of unknown outcome\n",
-           (unsigned long long)count, (unsigned long long)count * CRASHES_PER_SEED,
-           (unsigned long long)acknowledged, (unsigned long long)unknown);
+    for (uint64_t seed = first; seed < first + count; seed++)
+        run_seed(seed, &acknowledged, &unknown, &faults);
+    printf(
+        "%llu seeds, %llu crashes, %llu failed disk operations, %llu writes acknowledged and found, %llu of "
+        "unknown outcome\n",
+        (unsigned long long)count, (unsigned long long)count * CRASHES_PER_SEED, (unsigned long long)faults,
+        (unsigned long long)acknowledged, (unsigned long long)unknown);
     return 0;
 }
