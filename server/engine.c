@@ -323,7 +323,11 @@ struct error *engine_start(const struct engine_config *config, struct engine **r
     engine->backend = config->recovery.backend;
     engine->log = (struct member_log){
         .wal = config->wal,
-        .snap = {.fs = config->fs, .logger = config->logger},
+        .snap = {.fs = config->fs,
+                 .logger = config->logger,
+                 .metrics = config->snap_metrics,
+                 .now = config->node->now,
+                 .now_context = config->node->now_context},
         .snap_directory = engine->snap_directory,
     };
     engine->commit.done.run = batch_is_committed;

@@ -33,7 +33,8 @@ struct engine_config {
     const struct node_config *node; /* copied */
     struct node_recovery recovery;  /* its log is taken */
     struct fs *fs;
-    struct wal *wal;            /* taken */
+    struct wal *wal; /* taken */
+    struct snap_metrics *snap_metrics;
     const char *snap_directory; /* copied */
     const struct logger *logger;
     /* A request comes back from the node, a watch response is ready: called on the node thread, to be handed

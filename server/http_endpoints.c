@@ -1,17 +1,19 @@
 #include "server/http_endpoints.h"
 
-#include "server/rpc.h"
+#include "base/text.h"
+#include "server/health.h"
 
+#include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
-
-#include "rpc.pb-c.h"
+#include <sys/resource.h>
 
 static struct http_endpoints *endpoints_of(const struct http_exchange *exchange)
 {
     return http_request(exchange)->context;
 }
 
-static bool only_get(struct http_exchange *exchange)
+bool http_endpoints_only_get(struct http_exchange *exchange)
 {
     if (http_method_is(exchange, "GET")) return true;
     http_add_header(exchange, "Allow", "GET");
@@ -41,88 +43,10 @@ void http_endpoints_version(struct buf *out, const struct http_endpoints *endpoi
 static void serve_version(struct http_exchange *exchange)
 {
     struct buf body = {0};
-    if (!only_get(exchange)) return;
+    if (!http_endpoints_only_get(exchange)) return;
     http_endpoints_version(&body, endpoints_of(exchange));
     http_respond(exchange, 200, "application/json", buf_bytes(&body));
     buf_deinit(&body);
-}
-
-/* ---- /health: alarms, then the leader, then a read ---- */
-
-struct health_check {
-    struct rpc rpc;
-    Etcdserverpb__RangeRequest range;
-};
-
-static void answer_health(struct http_exchange *exchange, const char *reason)
-{
-    struct http_endpoints *endpoints = endpoints_of(exchange);
-    struct buf body = {0};
-    bool healthy = *reason == '\0';
-    buf_printf(&body, "{\"health\":\"%s\",\"reason\":\"%s\"}%s", healthy ? "true" : "false", reason,
-               healthy ? "" : "\n");
-    metric_add(healthy ? &endpoints->metrics->health_success : &endpoints->metrics->health_failures, 1);
-    if (!healthy)
-        log_warn(endpoints->logger, "/health error", LOG_BYTES("output", buf_bytes(&body)),
-                 LOG_INT("status-code", 503));
-    http_respond(exchange, healthy ? 200 : 503, "text/plain; charset=utf-8", buf_bytes(&body));
-    buf_deinit(&body);
-}
-
-static void health_read_done(struct rpc *rpc)
-{
-    struct http_exchange *exchange = rpc->context;
-    struct buf reason = {0};
-    if (rpc->request.error != API_OK || rpc->request.error_text != NULL)
-        buf_printf(&reason, "RANGE ERROR:%s", rpc_text(&rpc->request));
-    blob_unref(rpc->request.response);
-    answer_health(exchange, buf_string(&reason));
-    buf_deinit(&reason);
-    free(rpc);
-    http_exchange_unref(exchange);
-}
-
-static bool is_excluded(struct http_exchange *exchange, const char *alarm)
-{
-    struct bytes value;
-    for (size_t nth = 0; http_query(exchange, "exclude", nth, &value); nth++)
-        if (bytes_equal(value, bytes_from_string(alarm))) return true;
-    return false;
-}
-
-static void serve_health(struct http_exchange *exchange)
-{
-    struct http_endpoints *endpoints = endpoints_of(exchange);
-    struct node_metrics *node = engine_node_metrics(endpoints->engine);
-    struct bytes value;
-    if (!only_get(exchange)) return;
-    bool serializable =
-        http_query(exchange, "serializable", 0, &value) && bytes_equal(value, BYTES_LITERAL("true"));
-    if (metric_gauge_read(&node->alarm_nospace) != 0 && !is_excluded(exchange, "NOSPACE")) {
-        answer_health(exchange, "ALARM NOSPACE");
-        return;
-    }
-    if (metric_gauge_read(&node->alarm_corrupt) != 0 && !is_excluded(exchange, "CORRUPT")) {
-        answer_health(exchange, "ALARM CORRUPT");
-        return;
-    }
-    if (!serializable && metric_gauge_read(&node->has_leader) == 0) {
-        answer_health(exchange, "RAFT NO LEADER");
-        return;
-    }
-    struct health_check *check = mem_zalloc(1, sizeof(*check));
-    etcdserverpb__range_request__init(&check->range);
-    check->range.key = (ProtobufCBinaryData){.len = 1, .data = (uint8_t *)(uintptr_t) ""};
-    check->range.limit = 1;
-    check->range.keys_only = 1;
-    check->range.serializable = serializable;
-    check->rpc.request.operation = NODE_RANGE;
-    check->rpc.request.message = &check->range;
-    check->rpc.request.internal = true;
-    check->rpc.loop = http_exchange_loop(exchange);
-    check->rpc.done = health_read_done;
-    check->rpc.context = http_exchange_ref(exchange);
-    rpc_start(&check->rpc, endpoints->engine);
 }
 
 /* ---- /metrics ---- */
@@ -136,23 +60,184 @@ static void serve_metrics(struct http_exchange *exchange)
     buf_deinit(&body);
 }
 
-static const struct http_handler version_handler = {.on_end = serve_version};
-static const struct http_handler health_handler = {.on_end = serve_health};
-static const struct http_handler metrics_handler = {.on_end = serve_metrics};
+/* ---- /debug ---- */
 
-/* Metrics ports have what stands before /version. */
+/* The words of the command line, each with a zero behind it. */
+static void read_command(struct buf *words)
+{
+    FILE *file = fopen("/proc/self/cmdline", "re");
+    if (file == NULL) return;
+    words->size += fread(buf_reserve(words, 65536), 1, 65536, file);
+    fclose(file);
+}
+
+static void append_command(struct buf *body)
+{
+    struct buf words = {0};
+    read_command(&words);
+    buf_append_string(body, "\"cmdline\": [");
+    for (size_t at = 0; at < words.size;) {
+        size_t size = strnlen((const char *)words.data + at, words.size - at);
+        if (at > 0) buf_append_byte(body, ',');
+        text_json_quote(body, bytes_of(words.data + at, size), true);
+        at += size + 1;
+    }
+    buf_append_string(body, "],\n");
+    buf_deinit(&words);
+}
+
+static void append_raft_status(struct buf *body, const struct http_endpoints *endpoints)
+{
+    struct node_metrics *node = engine_node_metrics(endpoints->engine);
+    int64_t lead = metric_gauge_read(&node->leader);
+    const char *role = metric_gauge_read(&node->is_leader) != 0 ? "StateLeader"
+                       : lead != 0                              ? "StateFollower"
+                                                                : "StateCandidate";
+    buf_printf(body,
+               "\"raft.status\": {\"id\":\"%llx\",\"term\":%lld,\"commit\":%lld,\"lead\":\"%llx\","
+               "\"raftState\":\"%s\",\"applied\":%lld,\"progress\":{}}\n",
+               (unsigned long long)endpoints->metrics->member_id, (long long)metric_gauge_read(&node->term),
+               (long long)metric_gauge_read(&node->proposals_committed), (unsigned long long)lead, role,
+               (long long)metric_gauge_read(&node->proposals_applied));
+}
+
+static void serve_variables(struct http_exchange *exchange)
+{
+    struct buf body = {0};
+    struct rlimit files;
+    struct mallinfo2 heap = mallinfo2();
+    if (!http_endpoints_only_get(exchange)) return;
+    getrlimit(RLIMIT_NOFILE, &files);
+    buf_append_string(&body, "{\n");
+    append_command(&body);
+    buf_printf(&body, "\"file_descriptor_limit\": %llu,\n", (unsigned long long)files.rlim_cur);
+    buf_printf(&body, "\"memstats\": {\"Alloc\":%zu,\"HeapSys\":%zu,\"HeapIdle\":%zu},\n",
+               heap.uordblks + heap.hblkhd, heap.arena + heap.hblkhd, heap.fordblks);
+    append_raft_status(&body, endpoints_of(exchange));
+    buf_append_string(&body, "}\n");
+    http_respond(exchange, 200, "application/json; charset=utf-8", buf_bytes(&body));
+    buf_deinit(&body);
+}
+
+/* The index and the command line; profiles are taken with the system's tools (perf). */
+static void serve_profiles(struct http_exchange *exchange)
+{
+    struct bytes path = http_request(exchange)->path;
+    struct buf body = {0};
+    if (!endpoints_of(exchange)->enable_pprof) {
+        http_error(exchange, 404, "404 page not found");
+        return;
+    }
+    if (bytes_equal(path, BYTES_LITERAL("/debug/pprof/cmdline")))
+        read_command(&body);
+    else if (bytes_equal(path, BYTES_LITERAL("/debug/pprof/")))
+        buf_append_string(&body, "cmdline\n\nProfiles of this program are taken with perf(1).\n");
+    if (body.size == 0)
+        http_error(exchange, 501, "this profile is not available; use perf(1)");
+    else
+        http_respond(exchange, 200, "text/plain; charset=utf-8", buf_bytes(&body));
+    buf_deinit(&body);
+}
+
+/* ---- who may ask ---- */
+
+static bool is_listed(const char *list, struct bytes item)
+{
+    if (strcmp(list, "*") == 0) return true;
+    for (; *list != '\0'; list += strcspn(list, ","), list += *list == ',')
+        if (bytes_equal(bytes_of(list, strcspn(list, ",")), item)) return true;
+    return false;
+}
+
+/* "[::1]:2379" and "host:2379" without the port, and without the brackets. */
+static struct bytes without_port(struct bytes host)
+{
+    const uint8_t *bracket = host.size > 0 && host.data[0] == '[' ? memchr(host.data, ']', host.size) : NULL;
+    if (bracket != NULL) return bytes_of(host.data + 1, (size_t)(bracket - host.data) - 1);
+    const uint8_t *colon = memchr(host.data, ':', host.size);
+    return colon == NULL ? host : bytes_of(host.data, (size_t)(colon - host.data));
+}
+
+/* A web page that has its own name resolve to this server's address must not get at it. */
+static bool refuse_host(struct http_exchange *exchange)
+{
+    struct http_endpoints *endpoints = endpoints_of(exchange);
+    struct bytes host = without_port(http_request(exchange)->host);
+    if (is_listed(endpoints->host_whitelist, host)) return false;
+    struct buf text = {0};
+    buf_append_string(&text,
+                      "the Host header of this request is not in the whitelist; to allow it, start the "
+                      "server with\n  etcd --host-whitelist ");
+    text_go_quote(&text, host);
+    buf_append_string(&text, "\nor use TLS. The whitelist keeps DNS rebinding attacks away (CVE-2018-5702).");
+    log_warn(endpoints->logger, "rejecting HTTP request to prevent DNS rebinding attacks",
+             LOG_BYTES("host", host));
+    http_error(exchange, 421, buf_string(&text));
+    buf_deinit(&text);
+    return true;
+}
+
+static void allow_origin(struct http_exchange *exchange)
+{
+    const char *cors = endpoints_of(exchange)->cors;
+    struct bytes origin = BYTES_EMPTY;
+    bool has_origin = http_request_header(exchange, "origin", &origin);
+    bool all = strcmp(cors, "*") == 0;
+    if (!all && !(has_origin && is_listed(cors, origin))) return;
+    struct buf text = {0};
+    buf_append_bytes(&text, all ? BYTES_LITERAL("*") : origin);
+    http_add_header(exchange, "Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE");
+    http_add_header(exchange, "Access-Control-Allow-Origin", buf_string(&text));
+    http_add_header(exchange, "Access-Control-Allow-Headers", "accept, content-type, authorization");
+    buf_deinit(&text);
+}
+
+static bool before_client(struct http_exchange *exchange)
+{
+    if (refuse_host(exchange)) return false;
+    allow_origin(exchange);
+    if (!http_method_is(exchange, "OPTIONS")) return true;
+    http_respond(exchange, 200, NULL, BYTES_EMPTY);
+    return false;
+}
+
+/* ---- routes ---- */
+
+static const struct http_handler version_handler = {.on_end = serve_version};
+static const struct http_handler metrics_handler = {.on_end = serve_metrics};
+static const struct http_handler variables_handler = {.on_end = serve_variables};
+static const struct http_handler profiles_handler = {.on_end = serve_profiles};
+
+enum { METRICS_ROUTES = 6 };
+
+/* Metrics ports have the first ones. */
 static const struct http_route routes[] = {
     {.path = "/health", .handler = &health_handler},
+    {.path = "/livez", .handler = &livez_handler},
+    {.path = "/livez/", .prefix = true, .handler = &livez_handler},
+    {.path = "/readyz", .handler = &readyz_handler},
+    {.path = "/readyz/", .prefix = true, .handler = &readyz_handler},
     {.path = "/metrics", .handler = &metrics_handler},
     {.path = "/version", .handler = &version_handler},
+    {.path = "/debug/vars", .handler = &variables_handler},
+    {.path = "/debug/pprof/", .prefix = true, .handler = &profiles_handler},
 };
 
 void http_endpoints_client_router(struct http_router *router, struct http_endpoints *endpoints)
 {
-    *router = (struct http_router){.routes = routes, .route_count = 3, .context = endpoints};
+    *router = (struct http_router){
+        .routes = routes,
+        .route_count = sizeof(routes) / sizeof(routes[0]),
+        .context = endpoints,
+        .before = before_client,
+    };
 }
 
 void http_endpoints_metrics_router(struct http_router *router, struct http_endpoints *endpoints)
 {
-    *router = (struct http_router){.routes = routes, .route_count = 2, .context = endpoints};
+    *router = (struct http_router){
+        .routes = routes,
+        .route_count = METRICS_ROUTES,
+        .context = endpoints,
+    };
 }

@@ -1,4 +1,6 @@
-/* http_endpoints: what the server answers over plain HTTP: /version, /health, /metrics. */
+/* http_endpoints: what the server answers over plain HTTP: /version, /health, /livez, /readyz, /metrics and
+ * /debug. What comes by names that --host-whitelist does not have, or from origins that --cors does not have,
+ * is kept away on client ports. */
 #ifndef SERVER_HTTP_ENDPOINTS_H
 #define SERVER_HTTP_ENDPOINTS_H
 
@@ -12,11 +14,16 @@ struct http_endpoints {
     struct metrics_sources *metrics;
     const char *version;
     const struct logger *logger;
+    const char *host_whitelist; /* comma list; "*": all */
+    const char *cors;           /* comma list; "*": all */
+    bool enable_pprof;
 };
 
 /* For client ports; for metrics ports (no /version). `endpoints` is borrowed. */
 void http_endpoints_client_router(struct http_router *router, struct http_endpoints *endpoints);
 void http_endpoints_metrics_router(struct http_router *router, struct http_endpoints *endpoints);
+/* Answers 405 to all but GET; false when it has. */
+bool http_endpoints_only_get(struct http_exchange *exchange);
 /* Appends what /version answers, for who serves it elsewhere. Any thread. */
 void http_endpoints_version(struct buf *out, const struct http_endpoints *endpoints);
 

@@ -9,7 +9,11 @@
 #include "base/buf.h"
 #include "net/grpc_server.h"
 #include "node/node.h"
+#include "server/call_observer.h"
+#include "server/health.h"
+#include "server/peer.h"
 #include "storage/backend.h"
+#include "storage/snap.h"
 #include "storage/wal.h"
 
 /* Where the numbers are; all borrowed. Loops' gRPC metrics are added up. */
@@ -25,7 +29,12 @@ struct metrics_sources {
     uint64_t member_id;
     uint64_t quota_bytes;
     int64_t started_at; /* wall clock, nanoseconds */
-    metric_counter health_success, health_failures;
+    struct snap_metrics *snap;
+    struct peers *peers; /* NULL: there are none */
+    struct call_observer *calls;
+    const bool *gates; /* OPTIONS_GATE_COUNT of them */
+    struct health_metrics health;
+    metric_counter scrapes;
 };
 
 /* Appends the whole exposition. Any thread. */

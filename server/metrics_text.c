@@ -26,12 +26,24 @@ void metrics_number(struct buf *out, double value)
         buf_printf(out, "%.*f", digits > exponent ? digits - exponent : 0, value);
 }
 
+/* The family that was begun is complete. */
+static void end_family(struct metrics_writer *writer)
+{
+    if (writer->count == 0) return;
+    struct metrics_family *family = &writer->families[writer->count - 1];
+    family->to = writer->text.size;
+    if (family->to > family->samples) return;
+    writer->text.size = family->from;
+    writer->count--;
+}
+
 void metrics_begin(struct metrics_writer *writer, const char *name, const char *type, const char *help)
 {
+    end_family(writer);
     assert(writer->count < METRICS_FAMILIES_MAX);
-    if (writer->count > 0) writer->families[writer->count - 1].to = writer->text.size;
     writer->families[writer->count++] = (struct metrics_family){.name = name, .from = writer->text.size};
     buf_printf(&writer->text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+    writer->families[writer->count - 1].samples = writer->text.size;
 }
 
 static const char *current(const struct metrics_writer *writer)
@@ -98,7 +110,7 @@ static int by_name(const void *a, const void *b)
 
 void metrics_finish(struct metrics_writer *writer, struct buf *out)
 {
-    if (writer->count > 0) writer->families[writer->count - 1].to = writer->text.size;
+    end_family(writer);
     qsort(writer->families, writer->count, sizeof(writer->families[0]), by_name);
     for (size_t i = 0; i < writer->count; i++)
         buf_append(out, writer->text.data + writer->families[i].from,

@@ -10,6 +10,7 @@ enum { METRICS_FAMILIES_MAX = 512 };
 struct metrics_family {
     const char *name;
     size_t from, to; /* its text in `text` */
+    size_t samples;  /* where the samples begin */
 };
 
 /* Zero-initialised is empty and valid. Names are borrowed. */
@@ -19,7 +20,7 @@ struct metrics_writer {
     size_t count;
 };
 
-/* Begins a family: HELP and TYPE. Samples that follow are its own. */
+/* Begins a family: HELP and TYPE. Samples that follow are its own; without any it is left out. */
 void metrics_begin(struct metrics_writer *writer, const char *name, const char *type, const char *help);
 /* One sample of the family that was begun; labels without braces, NULL for none. */
 void metrics_sample(struct metrics_writer *writer, const char *labels, double value);

@@ -36,6 +36,10 @@ enum options_gate {
     OPTIONS_GATE_COUNT,
 };
 
+const char *options_gate_name(enum options_gate gate);
+/* "ALPHA", "BETA" */
+const char *options_gate_stage(enum options_gate gate);
+
 struct options {
     const char *name;
     const char *data_dir;

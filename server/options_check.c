@@ -217,6 +217,9 @@ static void advise(struct options_parsed *parsed)
                      "etcd might run into issue when multiple members have the same default name");
     if (*options->listen_client_http_urls == '\0')
         warn(parsed, "Running http and grpc server on single port. This is not recommended for production.");
+    if (options->gates[GATE_INITIAL_CORRUPT_CHECK])
+        warn(parsed, "feature gate InitialCorruptCheck has no effect: this release has no checks for "
+                     "corruption");
     if (options->quota_backend_bytes > INT64_C(8) << 30)
         warn(parsed, "the backend quota is larger than the 8 GiB that is recommended at most");
 }

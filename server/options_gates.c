@@ -12,7 +12,8 @@ struct gate {
     const char *missing; /* not NULL: switching it on is refused, for want of this */
 };
 
-/* InitialCorruptCheck compares with the other members before serving; a cluster of one has none. */
+/* InitialCorruptCheck is accepted although nothing is checked, with a warning (options_check.c): test suites
+ * of etcd's pass it always. */
 static const struct gate gates_table[OPTIONS_GATE_COUNT] = {
     [GATE_ALL_ALPHA] = {"AllAlpha", GATE_ALPHA, false, NULL},
     [GATE_ALL_BETA] = {"AllBeta", GATE_BETA, false, NULL},
@@ -22,7 +23,8 @@ static const struct gate gates_table[OPTIONS_GATE_COUNT] = {
     [GATE_LEASE_CHECKPOINT] = {"LeaseCheckpoint", GATE_ALPHA, false, "lease checkpoints"},
     [GATE_LEASE_CHECKPOINT_PERSIST] = {"LeaseCheckpointPersist", GATE_ALPHA, false, "lease checkpoints"},
     [GATE_PRIORITY_REQUEST] = {"PriorityRequest", GATE_ALPHA, false, "priorities of requests"},
-    [GATE_SET_MEMBER_LOCAL_ADDR] = {"SetMemberLocalAddr", GATE_ALPHA, false, "connections to peers"},
+    [GATE_SET_MEMBER_LOCAL_ADDR] = {"SetMemberLocalAddr", GATE_ALPHA, false,
+                                    "choice of the address that it reaches its peers from"},
     [GATE_STOP_GRPC_SERVICE_ON_DEFRAG] = {"StopGRPCServiceOnDefrag", GATE_ALPHA, false,
                                           "need to stop for a defragmentation, and no way to do so"},
     [GATE_TXN_MODE_WRITE_WITH_SHARED_BUFFER] = {"TxnModeWriteWithSharedBuffer", GATE_BETA, true, NULL},
@@ -43,6 +45,11 @@ enum options_gate options_gate_find(struct bytes name)
 const char *options_gate_name(enum options_gate gate)
 {
     return gates_table[gate].name;
+}
+
+const char *options_gate_stage(enum options_gate gate)
+{
+    return gates_table[gate].stage == GATE_ALPHA ? "ALPHA" : "BETA";
 }
 
 static struct bytes trim(struct bytes text)

@@ -7,6 +7,7 @@
 #include "net/http1.h"
 #include "net/listener.h"
 #include "net/port.h"
+#include "server/call_observer.h"
 #include "server/engine.h"
 #include "server/http_endpoints.h"
 #include "server/metrics.h"
@@ -79,6 +80,8 @@ struct server {
     struct metrics_sources metrics;
     struct grpc_server_metrics *grpc_metrics[IO_LOOPS_MAX];
     struct wal_metrics wal_metrics;
+    struct snap_metrics snap_metrics;
+    struct call_observer *observer;
     struct service_context services;
     struct grpc_server_config grpc_config;
     struct node_config node_config;
@@ -248,6 +251,7 @@ static void make_io(struct server *server)
     const struct options *options = server->options;
     size_t method_count = 0;
     server->services = (struct service_context){
+        .observer = server->observer,
         .engine = server->engine,
         .backend = server->member.backend,
         .logger = server->logger,
@@ -257,6 +261,7 @@ static void make_io(struct server *server)
         .methods = service_methods(&method_count),
         .context = &server->services,
         .intercept = service_intercept,
+        .observe = service_observe,
         .receive_limit = options->max_request_bytes + 512 * 1024,
         .max_concurrent_streams =
             options->max_concurrent_streams >= UINT32_MAX ? 0 : (uint32_t)options->max_concurrent_streams,
@@ -308,10 +313,26 @@ static struct error *make_peers(struct server *server)
     return NULL;
 }
 
+static void observe_calls(struct server *server)
+{
+    struct call_observer_config config = {
+        .slow = server->options->warning_unary_request_duration,
+        .extensive = strcmp(server->options->metrics, "extensive") == 0,
+        .logger = server->logger,
+    };
+    config.methods = service_methods(&config.method_count);
+    server->observer = call_observer_new(&config);
+}
+
 static void connect_metrics(struct server *server)
 {
+    observe_calls(server);
     server->metrics.node = engine_node_metrics(server->engine);
     server->metrics.wal = &server->wal_metrics;
+    server->metrics.snap = &server->snap_metrics;
+    server->metrics.peers = server->peer.peers;
+    server->metrics.calls = server->observer;
+    server->metrics.gates = server->options->gates;
     server->metrics.backend = backend_metrics(server->member.backend);
     server->metrics.grpc = server->grpc_metrics;
     server->metrics.grpc_count = server->io_count;
@@ -325,6 +346,9 @@ static void connect_metrics(struct server *server)
         .metrics = &server->metrics,
         .version = ETCD_VERSION,
         .logger = server->logger,
+        .host_whitelist = server->options->host_whitelist,
+        .cors = server->options->cors,
+        .enable_pprof = server->options->enable_pprof || strcmp(server->options->log_level, "debug") == 0,
     };
 }
 
@@ -523,6 +547,7 @@ static struct error *stop(struct server *server)
     drain_connections(server);
     struct error *error = engine_stop(server->engine);
     free_io(server);
+    call_observer_free(server->observer);
     free_peers(server);
     close_control(server);
     struct error *second = member_close(&server->member);
@@ -586,6 +611,7 @@ static struct error *start_engine(struct server *server)
         .recovery = server->member.recovery,
         .fs = fs_real(),
         .wal = server->member.wal,
+        .snap_metrics = &server->snap_metrics,
         .snap_directory = server->member.directory.snap,
         .logger = server->logger,
         .on_reply = rpc_on_reply,
@@ -687,6 +713,7 @@ struct error *server_run(const struct options *options, const struct logger *log
     server->logger = logger;
     server->was_initialized = member_initialized;
     server->wal_metrics = (struct wal_metrics)WAL_METRICS_INIT;
+    server->snap_metrics = (struct snap_metrics)SNAP_METRICS_INIT;
     server->published.run = serve_clients;
     server->removed.run = stop_for_good;
     server->purge.run = purge_due;

@@ -2,6 +2,7 @@
 
 #include "api/message.h"
 #include "base/text.h"
+#include "server/call_observer.h"
 #include "server/rpc.h"
 
 #include <assert.h>
@@ -37,6 +38,7 @@ void service_intercept(struct grpc_call *call)
 {
     const struct service_context *context = grpc_call_server_context(call);
     struct bytes value;
+    call_observer_begin(context->observer, call);
     if (grpc_call_metadata(call, "client-api-version", &value) && !text_is_utf8(value)) {
         finish(call, API_ERROR_INVALID_CLIENT_API_VERSION);
         return;
@@ -44,6 +46,13 @@ void service_intercept(struct grpc_call *call)
     if (grpc_call_metadata(call, "hasleader", &value) && bytes_equal(value, BYTES_LITERAL("true")) &&
         metric_gauge_read(&engine_node_metrics(context->engine)->has_leader) == 0)
         finish(call, API_ERROR_NO_LEADER);
+}
+
+void service_observe(struct grpc_call *call, enum grpc_code code, struct bytes text)
+{
+    const struct service_context *context = grpc_call_server_context(call);
+    (void)code, (void)text;
+    call_observer_end(context->observer, call);
 }
 
 void *service_decode(struct grpc_call *call, const void *descriptor, struct bytes message)
@@ -62,11 +71,13 @@ void *service_decode(struct grpc_call *call, const void *descriptor, struct byte
 static void unary_done(struct rpc *rpc)
 {
     struct grpc_call *call = rpc->context;
-    grpc_call_set_context(call, NULL);
+    /* Kept until the statistics of the call have been made. */
+    struct blob *response = rpc->request.response;
     if (rpc->request.error == API_OK && rpc->request.error_text == NULL)
-        grpc_call_reply(call, rpc->request.response);
+        grpc_call_reply(call, blob_ref(response));
     else
         grpc_call_finish(call, rpc_code(&rpc->request), bytes_from_string(rpc_text(&rpc->request)));
+    blob_unref(response);
     grpc_call_unref(call);
 }
 
@@ -97,5 +108,5 @@ void service_unary_message(struct grpc_call *call, struct bytes message)
 void service_unary_cancel(struct grpc_call *call)
 {
     struct rpc *rpc = grpc_call_context(call);
-    if (rpc != NULL) rpc_cancel(rpc);
+    if (rpc != NULL && !rpc->delivered) rpc_cancel(rpc);
 }

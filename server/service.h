@@ -20,7 +20,8 @@ struct service_context {
     struct backend *backend; /* readers and defragmentation only */
     const struct logger *logger;
     atomic_uint snapshots, defragments; /* under way */
-    size_t queue_limit;                 /* tasks waiting for the node beyond which requests are refused */
+    struct call_observer *observer;
+    size_t queue_limit; /* tasks waiting for the node beyond which requests are refused */
 };
 
 extern const struct grpc_method *const service_kv_methods[];
@@ -40,6 +41,8 @@ const struct grpc_method *const *service_methods(size_t *count);
 
 /* The interceptor of every call: metadata that etcd looks at before the handler. */
 void service_intercept(struct grpc_call *call);
+/* The end of every call, for its statistics. */
+void service_observe(struct grpc_call *call, enum grpc_code code, struct bytes text);
 
 /* ---- unary methods that the node answers ---- */
 

@@ -265,12 +265,12 @@ uint64_t node_alarm_raise(struct node *node, int type);
 
 /* Something that was applied or served. */
 struct node_observation {
-    struct metric_histogram *histogram;
-    uint64_t began;                  /* node_clock() */
-    const char *prefix;              /* "", "read-only range ", "read-only txn " */
-    const char *field_name;          /* of an entry: its field in InternalRaftRequest; NULL: a read */
-    uint64_t id;                     /* of an entry */
-    const ProtobufCMessage *message; /* the request */
+    struct metric_histogram *histogram; /* NULL: none */
+    uint64_t began;                     /* node_clock() */
+    const char *prefix;                 /* "", "read-only range ", "read-only txn " */
+    const char *field_name;             /* of an entry: its field in InternalRaftRequest; NULL: a read */
+    uint64_t id;                        /* of an entry */
+    const ProtobufCMessage *message;    /* the request */
     size_t response_size;
     uint64_t response_count;
     bool counts_keys;

@@ -38,7 +38,7 @@ void node_observe(struct node *node, const struct node_observation *observation)
     if (node->config.now == NULL) return;
     uint64_t now = node_clock(node);
     uint64_t took = now > observation->began ? now - observation->began : 0;
-    metric_observe(observation->histogram, took);
+    if (observation->histogram != NULL) metric_observe(observation->histogram, took);
     if (node->config.slow_apply <= 0 || took <= (uint64_t)node->config.slow_apply) return;
     metric_add(&node->metrics.slow_applies, 1);
     warn(node, observation, took);

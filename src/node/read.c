@@ -313,7 +313,15 @@ static struct error *serve_txn(struct node *node, struct node_request *request)
     struct kv_header header = node_kv_header(node);
     enum api_error status = API_OK;
     buf_clear(&node->scratch);
+    uint64_t began = node_clock(node);
     TRY(kv_txn(&node->kv, request->message, &header, &node->scratch, &status));
+    node_observe(node, &(const struct node_observation){
+                           .began = began,
+                           .prefix = "read-only txn ",
+                           .message = request->message,
+                           .response_size = node->scratch.size,
+                           .status = status,
+                       });
     node_reply(node, request, status);
     return NULL;
 }
