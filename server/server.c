@@ -8,6 +8,7 @@
 #include "net/listener.h"
 #include "net/port.h"
 #include "server/call_observer.h"
+#include "server/compactor.h"
 #include "server/engine.h"
 #include "server/http_endpoints.h"
 #include "server/metrics.h"
@@ -82,6 +83,7 @@ struct server {
     struct wal_metrics wal_metrics;
     struct snap_metrics snap_metrics;
     struct call_observer *observer;
+    struct compactor *compactor;
     struct service_context services;
     struct grpc_server_config grpc_config;
     struct node_config node_config;
@@ -546,6 +548,8 @@ static struct error *stop(struct server *server)
              LOG_HEX("local-member-id", server->member.id));
     drain_connections(server);
     struct error *error = engine_stop(server->engine);
+    loop_run_once(server->control, 0); /* what the compactor waits for has come back */
+    compactor_free(server->compactor);
     free_io(server);
     call_observer_free(server->observer);
     free_peers(server);
@@ -723,6 +727,13 @@ struct error *server_run(const struct options *options, const struct logger *log
     if (error != NULL) return error; /* the process ends; the system takes back what was opened */
     catch_signals(server);
     loop_timer_set(server->control, &server->purge, clock_monotonic());
+    server->compactor = compactor_new(&(const struct compactor_config){
+        .loop = server->control,
+        .engine = server->engine,
+        .period = options->auto_compaction_period,
+        .revisions = options->auto_compaction_revisions,
+        .logger = logger,
+    });
     loop_run(server->control);
     error = stop(server);
     *signal_number = server->signal_number;
