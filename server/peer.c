@@ -1,13 +1,12 @@
 #include "server/peer_internal.h"
 
+#include "base/container.h"
 #include "cluster/url.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 enum { BATCH_SHARES_MAX = 16 };
 

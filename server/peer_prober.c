@@ -3,13 +3,12 @@
 #include "server/peer_internal.h"
 
 #include "api/version.h"
+#include "base/container.h"
 #include "cluster/json_reader.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-
-#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 #define PROBE_INTERVAL (4 * LOOP_SECOND)
 #define FIRST_INTERVAL (LOOP_SECOND / 4) /* while the member's version is not known */

@@ -2,11 +2,10 @@
  * two to every other: it reads from those and writes to the ones it is asked for. */
 #include "server/peer_internal.h"
 
+#include "base/container.h"
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 enum { PIECE_SIZE = 64 * 1024 };
 

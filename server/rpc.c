@@ -1,8 +1,7 @@
 #include "server/rpc.h"
 
+#include "base/container.h"
 #include <assert.h>
-
-#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static void submit(struct engine *engine, struct node *node, struct engine_task *task)
 {

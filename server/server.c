@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include "base/arena.h"
+#include "base/container.h"
 #include "cluster/url.h"
 #include "config.h"
 #include "member/member.h"
@@ -23,8 +24,6 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 #define DRAIN_TIME     (500 * LOOP_MILLISECOND)
 #define PURGE_INTERVAL (30 * LOOP_SECOND)

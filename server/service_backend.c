@@ -11,6 +11,7 @@
 #include "server/service.h"
 
 #include "base/buf.h"
+#include "base/container.h"
 #include "base/memory.h"
 #include "base/wire.h"
 #include "bolt/bolt.h"
@@ -22,8 +23,6 @@
 #include <stdlib.h>
 
 #include "rpc.pb-c.h"
-
-#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 enum {
     CHUNK_SIZE = 32 * 1024, /* of each message but the last of the file */

@@ -12,13 +12,12 @@
 #include "server/service.h"
 
 #include "api/message.h"
+#include "base/container.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 #include "rpc.pb-c.h"
-
-#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 struct session {
     struct engine *engine;
