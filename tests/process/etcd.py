@@ -293,6 +293,8 @@ def main(run):
         with Scratch() as scratch:
             try:
                 run(scratch)
+            except SystemExit:
+                raise
             except BaseException:
                 scratch.report()
                 raise
