@@ -218,6 +218,19 @@ bool client_endpoint_is_up(const struct client *client, size_t index)
     return grpc_channel_state(client->connections[index]->channel) == GRPC_CHANNEL_READY;
 }
 
+static void connect_now(struct connection *connection)
+{
+    if (grpc_channel_state(connection->channel) == GRPC_CHANNEL_TRANSIENT_FAILURE)
+        grpc_channel_connect(connection->channel);
+}
+
+void client_connect_now(struct client *client)
+{
+    for (size_t i = 0; i < client->connection_count; i++) connect_now(client->connections[i]);
+    struct connection *connection;
+    LIST_FOREACH (connection, &client->others, pinned) connect_now(connection);
+}
+
 /* ---- Unary calls ---- */
 
 struct client_call {
