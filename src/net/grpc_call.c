@@ -444,6 +444,7 @@ void call_stream_closed(struct grpc_call *call)
         call->in_work = false;
         LIST_REMOVE(call, link);
         connection->queued -= call->output.size;
+        connection->header_bytes -= call->header_bytes;
         connection_released(connection, call->unconsumed);
         connection_stream_gone(connection);
     }

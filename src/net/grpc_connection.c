@@ -371,9 +371,11 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     struct grpc_call *call = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     if (call == NULL) return 0;
     assert(call->kind == STREAM_CALL);
-    call->header_bytes += name_size + value_size + 32; /* RFC 9113, 6.5.2 */
+    size_t size = name_size + value_size + 32; /* RFC 9113, 6.5.2 */
+    call->header_bytes += size;
+    call->connection->header_bytes += size;
     call->header_count++;
-    if (call->header_bytes > HEADER_LIST_MAX || call->header_count > HEADERS_MAX) {
+    if (call->connection->header_bytes > HEADER_LIST_MAX || call->header_count > HEADERS_MAX) {
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
     request_header(call, bytes_of(name, name_size), bytes_of(value, value_size));

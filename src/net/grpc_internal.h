@@ -20,7 +20,7 @@ enum {
     STREAM_WINDOW = 65535,
     HELD_MAX = 16 * 1024 * 1024,   /* bytes of paused calls above which the connection's window stays shut */
     QUEUED_MAX = 64 * 1024 * 1024, /* unsent bytes above which a connection gets no new calls */
-    HEADER_LIST_MAX = 16 * 1024 * 1024,
+    HEADER_LIST_MAX = 16 * 1024 * 1024, /* of all calls of a connection */
     HEADERS_MAX = 4096,
 };
 
@@ -99,6 +99,7 @@ struct grpc_connection {
     LIST_HEAD(, grpc_call) calls;
     LIST_HEAD(, http2_exchange) exchanges;
     size_t stream_count; /* calls and exchanges */
+    size_t header_bytes; /* of all of them: a few bytes of HPACK can stand for very many */
     TAILQ_HEAD(work_list, grpc_call)
     work; /* calls that wait to be told they are writable, or to go on reading */
     struct loop_deferred flush;

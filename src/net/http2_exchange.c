@@ -13,7 +13,8 @@ struct http2_exchange {
     int32_t stream_id;
     struct http_exchange *exchange;
     struct chain output;
-    struct buf held; /* body received while paused */
+    struct buf held;     /* body received while paused */
+    size_t header_bytes; /* of the request, in the connection's sum */
     bool half_closed;
     bool response_over;
     bool data_deferred;
@@ -177,6 +178,8 @@ void http2_exchange_begin(struct grpc_call *call)
     nghttp2_session_set_stream_user_data(connection->session, stream->stream_id, stream);
     LIST_INSERT_HEAD(&connection->exchanges, stream, link);
     connection->stream_count++;
+    stream->header_bytes = call->header_bytes;
+    connection->header_bytes += stream->header_bytes;
     call_stream_closed(call); /* its place is taken */
     exchange_route(stream->exchange, connection->router);
 }
@@ -213,6 +216,7 @@ void http2_exchange_closed(struct http2_exchange *stream)
     struct grpc_connection *connection = stream->connection;
     LIST_REMOVE(stream, link);
     connection->queued -= stream->output.size;
+    connection->header_bytes -= stream->header_bytes;
     connection_released(connection, stream->held.size);
     connection_stream_gone(connection);
     exchange_close(stream->exchange);
