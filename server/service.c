@@ -55,15 +55,24 @@ void service_observe(struct grpc_call *call, enum grpc_code code, struct bytes t
     call_observer_end(context->observer, call);
 }
 
-void *service_decode(struct grpc_call *call, const void *descriptor, struct bytes message)
+void *service_decode_into(struct grpc_call *call, struct arena *arena, const void *descriptor,
+                          struct bytes message)
 {
     struct error *error = NULL;
-    void *decoded = message_unpack(descriptor, message, grpc_call_arena(call), &error);
+    void *decoded = message_unpack(descriptor, message, arena, &error);
     if (decoded == NULL) {
-        grpc_call_fail(call, GRPC_INTERNAL, "grpc: error unmarshalling request: %s", error->text);
+        const char *what = grpc_call_method(call)->kind == GRPC_UNARY
+                               ? "error unmarshalling request"
+                               : "failed to unmarshal the received message";
+        grpc_call_fail(call, GRPC_INTERNAL, "grpc: %s: %s", what, error->text);
         error_free(error);
     }
     return decoded;
+}
+
+void *service_decode(struct grpc_call *call, const void *descriptor, struct bytes message)
+{
+    return service_decode_into(call, grpc_call_arena(call), descriptor, message);
 }
 
 /* ---- unary methods that the node answers ---- */

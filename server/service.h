@@ -67,5 +67,9 @@ void service_unary_cancel(struct grpc_call *call);
 /* Decodes a request message into the call's arena; on failure finishes the call with grpc-go's text and
  * returns NULL. */
 void *service_decode(struct grpc_call *call, const void *descriptor, struct bytes message);
+/* The same into another arena: a stream may live for years, and its call's arena grows only. */
+struct arena;
+void *service_decode_into(struct grpc_call *call, struct arena *arena, const void *descriptor,
+                          struct bytes message);
 
 #endif

@@ -12,8 +12,9 @@ static void keep_alive_done(struct rpc *rpc)
     struct grpc_call *call = rpc->context;
     grpc_call_set_context(call, NULL);
     if (rpc->request.error == API_OK && rpc->request.error_text == NULL) {
-        grpc_call_send_blob(call, rpc->request.response);
-        if (grpc_call_is_live(call)) grpc_call_resume(call);
+        /* Who does not read the answers is not asked for more. */
+        size_t waiting = grpc_call_send_blob(call, rpc->request.response);
+        if (grpc_call_is_live(call) && waiting < GRPC_SEND_HIGH) grpc_call_resume(call);
     } else {
         grpc_call_finish(call, rpc_code(&rpc->request), bytes_from_string(rpc_text(&rpc->request)));
     }
@@ -30,14 +31,17 @@ struct keep_alive {
 static void keep_alive_message(struct grpc_call *call, struct bytes message)
 {
     const struct service_context *context = grpc_call_server_context(call);
-    struct keep_alive *keep_alive = mem_zalloc(1, sizeof(*keep_alive));
-    Etcdserverpb__LeaseKeepAliveRequest *decoded =
-        service_decode(call, &etcdserverpb__lease_keep_alive_request__descriptor, message);
+    struct arena *arena = arena_new();
+    const Etcdserverpb__LeaseKeepAliveRequest *decoded =
+        service_decode_into(call, arena, &etcdserverpb__lease_keep_alive_request__descriptor, message);
     if (decoded == NULL) {
-        free(keep_alive);
+        arena_free(arena);
         return;
     }
-    keep_alive->request = *decoded;
+    struct keep_alive *keep_alive = mem_zalloc(1, sizeof(*keep_alive));
+    etcdserverpb__lease_keep_alive_request__init(&keep_alive->request);
+    keep_alive->request.id = decoded->id;
+    arena_free(arena);
     struct rpc *rpc = &keep_alive->rpc;
     rpc->request.operation = NODE_LEASE_KEEP_ALIVE;
     rpc->request.message = &keep_alive->request;
@@ -68,6 +72,7 @@ const struct grpc_method *const service_lease_methods[] = {
         .kind = GRPC_BIDI,
         .on_message = keep_alive_message,
         .on_half_close = keep_alive_half_close,
+        .on_writable = grpc_call_resume,
         .on_cancel = service_unary_cancel,
     },
     NULL,

@@ -161,15 +161,11 @@ static void on_open(struct grpc_call *call)
 static void on_message(struct grpc_call *call, struct bytes message)
 {
     struct session *session = grpc_call_context(call);
-    struct error *error = NULL;
     struct arena *arena = arena_new();
     struct bytes copy = arena_copy(arena, message);
-    void *decoded = message_unpack(&etcdserverpb__watch_request__descriptor, copy, arena, &error);
+    void *decoded = service_decode_into(call, arena, &etcdserverpb__watch_request__descriptor, copy);
     if (decoded == NULL) {
         arena_free(arena);
-        grpc_call_fail(call, GRPC_INTERNAL, "grpc: failed to unmarshal the received message: %s",
-                       error->text);
-        error_free(error);
         return;
     }
     struct request_task *request = mem_zalloc(1, sizeof(*request));
