@@ -345,7 +345,7 @@ def run(scratch):
     while kills < KILLS:
         snapshot_count = generator.choice((20, 100, 100, 10000))
         flags = [f"--snapshot-count={snapshot_count}", f"--backend-batch-limit={generator.choice((1, 100, 10000))}",
-                 f"--compaction-batch-limit={generator.choice((10, 1000))}"]
+                 f"--compaction-batch-limit={generator.choice((100, 1000))}"]
         if generator.random() < 0.15:
             server.spawn(flags)
             time.sleep(generator.uniform(0, 0.2))

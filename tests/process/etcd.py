@@ -115,7 +115,9 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+            self.process = None
             raise Failure(f"the server did not end within {timeout} s of SIGTERM:\n{self.log_tail()}") from None
+        self.process = None
         expect(code in (0, -signal.SIGTERM), f"the server ended with {code}:\n{self.log_tail()}")
         self.check_log()
 
@@ -123,6 +125,7 @@ class Server:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+            self.process = None
 
     def check_alive(self):
         expect(self.process.poll() is None, f"the server ended with {self.process.poll()}:\n{self.log_tail()}")
