@@ -2,6 +2,7 @@
 
 #include "base/container.h"
 #include "cluster/url.h"
+#include "server/rpc.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -319,6 +320,7 @@ static void stop_peer(struct peer *peer)
     peer_streams_stop(peer);
     peer_pipeline_stop(peer);
     peer_prober_stop(peer);
+    peer_lease_stop(peer);
     metric_set(&peer->metrics->active, 0);
     log_info(peer->peers->logger, "stopped remote peer", LOG_STRING("remote-peer-id", peer->id_text));
     LIST_REMOVE(peer, link);
@@ -417,6 +419,11 @@ static void on_wake(struct loop *loop, struct loop_task *task)
         else
             send_one(peers, message);
     }
+    for (struct mail *mail = mailbox_take(&peers->lease_questions); mail != NULL;) {
+        struct node_request *request = CONTAINER(mail, struct node_request, mail);
+        mail = mail->next;
+        peer_lease_ask(peers, request);
+    }
     struct peer *peer;
     LIST_FOREACH (peer, &peers->list, link)
         for (size_t i = 0; i < PEER_STREAMS; i++) peer_writer_pump(&peer->writers[i]);
@@ -445,6 +452,13 @@ void peers_set_membership(struct peers *peers, const struct cluster *cluster)
     struct membership *membership = mem_alloc(sizeof(*membership));
     membership->cluster = cluster_copy(cluster);
     mailbox_put(&peers->memberships, &membership->mail);
+    wake(peers);
+}
+
+void peers_ask_leader(struct peers *peers, struct node_request *request)
+{
+    rpc_leaves(CONTAINER(request, struct rpc, request));
+    mailbox_put(&peers->lease_questions, &request->mail);
     wake(peers);
 }
 
@@ -482,6 +496,8 @@ struct peers *peers_new(const struct peers_config *config)
     LIST_INIT(&peers->list);
     mailbox_init(&peers->outgoing);
     mailbox_init(&peers->memberships);
+    mailbox_init(&peers->lease_questions);
+    LIST_INIT(&peers->lease_calls);
     peers->wake.run = on_wake;
     peers->hand_in.run = hand_in;
     peers->alive.run = on_alive;
@@ -507,6 +523,7 @@ void peers_close(struct peers *peers)
     loop_defer_cancel(peers->config.loop, &peers->hand_in);
     peers->closed = true;
     loop_timer_clear(peers->config.loop, &peers->alive);
+    peer_lease_close(peers);
     while (!LIST_EMPTY(&peers->list)) stop_peer(LIST_FIRST(&peers->list));
 }
 

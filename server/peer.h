@@ -60,6 +60,10 @@ void peers_send(struct peers *peers, struct mail *messages);
 /* Any thread: the cluster as it is now; copied. */
 void peers_set_membership(struct peers *peers, const struct cluster *cluster);
 
+/* Node thread: a request that only the leader can answer (node_request.for_leader), of a struct rpc, is sent
+ * to it, tried here or there again, and in the end answered: the engine's on_reply is over with it. */
+void peers_ask_leader(struct peers *peers, struct node_request *request);
+
 /* For the servers of the peer ports, which must be on the same loop. */
 const struct http_router *peers_router(const struct peers *peers);
 

@@ -3,6 +3,7 @@
 #include "server/peer_internal.h"
 
 #include "api/message.h"
+#include "base/wire.h"
 #include "cluster/json_reader.h"
 #include "raft/codec.h"
 #include "server/rpc.h"
@@ -14,7 +15,8 @@
 
 #include "rpc.pb-c.h"
 
-#define PEER_BODY_MAX ((size_t)64 << 20)
+#define PEER_BODY_MAX  ((size_t)64 << 20)
+#define LEASE_BODY_MAX ((size_t)64 << 10)
 
 static struct peers *peers_of(const struct http_exchange *exchange)
 {
@@ -365,6 +367,94 @@ static void serve_hash(struct http_exchange *exchange)
     }
 }
 
+/* ---- leases: other members ask this one, the leader ---- */
+
+static void lease_not_found(struct http_exchange *exchange)
+{
+    http_error(exchange, 404, "lease not found");
+}
+
+static void renewal_done(struct rpc *rpc)
+{
+    struct http_exchange *exchange = rpc->context;
+    struct bytes answer = blob_bytes(rpc->request.response);
+    Etcdserverpb__LeaseKeepAliveResponse *renewed = NULL;
+    if (!question_failed(rpc))
+        renewed = (void *)message_unpack(&etcdserverpb__lease_keep_alive_response__descriptor, answer,
+                                         http_exchange_arena(exchange), NULL);
+    if (renewed == NULL)
+        http_error(exchange, 400,
+                   rpc->request.for_leader ? api_error_text(API_ERROR_NOT_PRIMARY_LESSOR)
+                                           : rpc_text(&rpc->request));
+    else if (renewed->ttl <= 0)
+        lease_not_found(exchange);
+    else
+        http_respond(exchange, 200, "application/protobuf", answer);
+    question_free(rpc);
+}
+
+static void time_to_live_done(struct rpc *rpc)
+{
+    struct http_exchange *exchange = rpc->context;
+    struct bytes answer = blob_bytes(rpc->request.response);
+    Etcdserverpb__LeaseTimeToLiveResponse *found = NULL;
+    if (!question_failed(rpc))
+        found = (void *)message_unpack(&etcdserverpb__lease_time_to_live_response__descriptor, answer,
+                                       http_exchange_arena(exchange), NULL);
+    if (found == NULL) {
+        http_error(exchange, 500,
+                   rpc->request.for_leader ? api_error_text(API_ERROR_NOT_PRIMARY_LESSOR)
+                                           : rpc_text(&rpc->request));
+    } else if (found->ttl < 0) {
+        lease_not_found(exchange);
+    } else {
+        struct buf body = {0};
+        wire_bytes_field(&body, 1, answer);
+        http_respond(exchange, 200, "application/protobuf", buf_bytes(&body));
+        buf_deinit(&body);
+    }
+    question_free(rpc);
+}
+
+static void begin_lease(struct http_exchange *exchange)
+{
+    if (!method_allowed(exchange, "POST")) return;
+    http_add_header(exchange, "X-Etcd-Cluster-ID", peers_of(exchange)->cluster_id_text);
+    if (peers_of(exchange)->closed) http_error(exchange, 503, "etcdserver: server stopped");
+}
+
+static void serve_renewal(struct http_exchange *exchange)
+{
+    Etcdserverpb__LeaseKeepAliveRequest *asked =
+        (void *)message_unpack(&etcdserverpb__lease_keep_alive_request__descriptor, http_body(exchange),
+                               http_exchange_arena(exchange), NULL);
+    if (asked == NULL || peers_of(exchange)->closed) {
+        http_error(exchange, 400, "error unmarshalling request");
+        return;
+    }
+    struct question *question = question_new(exchange, NODE_LEASE_KEEP_ALIVE, renewal_done);
+    question->rpc.request.message = asked; /* in the exchange's arena, which the question keeps */
+    question->rpc.stays = true;
+    rpc_start(&question->rpc, peers_of(exchange)->engine);
+}
+
+static void serve_time_to_live(struct http_exchange *exchange)
+{
+    struct bytes inner;
+    Etcdserverpb__LeaseTimeToLiveRequest *asked = NULL;
+    if (peer_lease_unwrap(http_body(exchange), &inner))
+        asked = (void *)message_unpack(&etcdserverpb__lease_time_to_live_request__descriptor, inner,
+                                       http_exchange_arena(exchange), NULL);
+    if (asked == NULL || peers_of(exchange)->closed) {
+        http_error(exchange, 400, "error unmarshalling request");
+        return;
+    }
+    struct question *question = question_new(exchange, NODE_LEASE_TIME_TO_LIVE, time_to_live_done);
+    question->rpc.request.message = asked;
+    question->rpc.stays = true;
+    rpc_start(&question->rpc, peers_of(exchange)->engine);
+}
+
 /* ---- the table ---- */
 
 static const struct http_handler message_handler = {.on_request = begin_message,
@@ -380,6 +470,13 @@ static const struct http_handler version_handler = {.on_end = serve_version};
 static const struct http_handler downgrade_handler = {.on_end = serve_downgrade};
 static const struct http_handler hash_handler = {.on_end = serve_hash};
 
+static const struct http_handler renewal_handler = {.on_request = begin_lease,
+                                                    .on_end = serve_renewal,
+                                                    .body_limit = LEASE_BODY_MAX};
+static const struct http_handler time_to_live_handler = {.on_request = begin_lease,
+                                                         .on_end = serve_time_to_live,
+                                                         .body_limit = LEASE_BODY_MAX};
+
 static const struct http_route routes[] = {
     {.path = "/raft", .handler = &message_handler},
     {.path = "/raft/stream/", .prefix = true, .handler = &stream_handler},
@@ -388,6 +485,8 @@ static const struct http_route routes[] = {
     {.path = "/members", .handler = &members_handler},
     {.path = "/members/hashkv", .handler = &hash_handler},
     {.path = "/version", .handler = &version_handler},
+    {.path = "/leases", .handler = &renewal_handler},
+    {.path = "/leases/internal", .handler = &time_to_live_handler},
     {.path = "/downgrade/enabled", .handler = &downgrade_handler},
 };
 

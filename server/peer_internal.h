@@ -4,6 +4,7 @@
  *   peer_stream.c     writers (their GETs to us) and readers (our GETs to them)
  *   peer_pipeline.c   POST /raft
  *   peer_prober.c     round trips and versions of the others
+ *   peer_lease.c      lease questions to the leader
  *   peer_handlers.c   what the peer ports answer
  *   peer_codec.c      how messages lie in streams
  */
@@ -22,6 +23,7 @@ enum {
     PEER_PIPELINE_QUEUE_MAX = 64, /* messages that wait for a POST */
     PEER_PIPELINE_POSTS = 4,      /* POSTs under way */
     PEER_RECEIVE_MAX = 4096,      /* received messages that wait for the node, per member */
+    PEER_LEASE_CLIENTS = 4,       /* connections for lease questions */
     PEER_HEADERS_MAX = 8,
     PEER_VERSION_SIZE = 40,
 };
@@ -100,6 +102,8 @@ struct peer {
     struct peer_queue posts_waiting;
     struct peer_post posts[PEER_PIPELINE_POSTS];
     struct peer_prober prober;
+    struct http1_client *lease_clients[PEER_LEASE_CLIENTS];
+    size_t lease_turn;    /* whose turn it is */
     int64_t active_since; /* 0: it is not */
     int64_t reported_at;  /* as unreachable */
     size_t receiving;     /* messages that the node has not taken yet */
@@ -119,6 +123,7 @@ struct peers {
     struct engine *engine;
     struct http_router router;
     LIST_HEAD(, peer) list;
+    LIST_HEAD(, lease_call) lease_calls;
     struct cluster *cluster; /* NULL: not known yet */
     char cluster_id_text[PEER_ID_SIZE], member_id_text[PEER_ID_SIZE];
     char *own_urls_text;
@@ -126,7 +131,7 @@ struct peers {
     struct buf scratch;
 
     /* From other threads. */
-    struct mailbox outgoing, memberships;
+    struct mailbox outgoing, memberships, lease_questions;
     struct loop_task wake;
     atomic_bool woken; /* wake is posted */
 
@@ -192,6 +197,16 @@ void peer_pipeline_stop(struct peer *peer);
 void peer_prober_init(struct peer *peer);
 void peer_prober_start(struct peer *peer);
 void peer_prober_stop(struct peer *peer);
+
+/* ---- peer_lease.c ---- */
+
+/* Takes a request from peers_ask_leader. */
+void peer_lease_ask(struct peers *peers, struct node_request *request);
+void peer_lease_stop(struct peer *peer);
+/* Everything that is under way is answered: the server stops. */
+void peer_lease_close(struct peers *peers);
+/* LeaseInternalRequest and LeaseInternalResponse are their field 1. */
+bool peer_lease_unwrap(struct bytes message, struct bytes *inner);
 
 /* ---- peer_handlers.c ---- */
 

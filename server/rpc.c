@@ -7,6 +7,7 @@ static void submit(struct engine *engine, struct node *node, struct engine_task 
 {
     struct rpc *rpc = CONTAINER(task, struct rpc, submit);
     (void)engine;
+    rpc->returned = false;
     node_submit(node, &rpc->request);
 }
 
@@ -44,6 +45,7 @@ void rpc_start(struct rpc *rpc, struct engine *engine)
     rpc->deliver.run = deliver;
     rpc->forget.run = forget;
     rpc->returned = rpc->cancelling = rpc->delivered = false;
+    rpc->forwarded_at = 0;
     engine_post_from(engine, rpc->loop, &rpc->submit);
 }
 
@@ -59,7 +61,22 @@ void rpc_on_reply(void *context, struct node_request *request)
     struct rpc *rpc = CONTAINER(request, struct rpc, request);
     (void)context;
     rpc->returned = true;
+    rpc_returned(rpc);
+}
+
+void rpc_leaves(struct rpc *rpc)
+{
+    rpc->returned = true;
+}
+
+void rpc_returned(struct rpc *rpc)
+{
     loop_post(rpc->loop, &rpc->deliver);
+}
+
+void rpc_try_again(struct rpc *rpc)
+{
+    engine_post(rpc->engine, &rpc->submit);
 }
 
 enum grpc_code rpc_code(const struct node_request *request)

@@ -19,7 +19,9 @@ struct rpc {
     struct loop *loop;           /* where done is called */
     /* request.error, error_text and response are set; the response's reference is the callee's. */
     void (*done)(struct rpc *rpc);
-    void *context; /* the starter's */
+    void *context;        /* the starter's */
+    bool stays;           /* what only the leader can answer is answered with an error, not sent to it */
+    int64_t forwarded_at; /* when it was first sent to the leader; 0: it was not */
 
     /* Private. */
     struct engine *engine;
@@ -38,6 +40,12 @@ void rpc_start(struct rpc *rpc, struct engine *engine);
 void rpc_cancel(struct rpc *rpc);
 /* The engine's on_reply (node thread). */
 void rpc_on_reply(void *context, struct node_request *request);
+
+/* Node thread, in place of rpc_on_reply: the request goes to the leader first, and comes back by rpc_returned
+ * (any thread), or is tried here again with rpc_try_again (any thread but the node's). */
+void rpc_leaves(struct rpc *rpc);
+void rpc_returned(struct rpc *rpc);
+void rpc_try_again(struct rpc *rpc);
 
 /* The gRPC status that a finished request is told with. */
 enum grpc_code rpc_code(const struct node_request *request);

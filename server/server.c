@@ -405,6 +405,15 @@ static void on_removed(void *context)
     if (!atomic_exchange(&server->was_removed, true)) loop_post(server->control, &server->removed);
 }
 
+static void on_reply(void *context, struct node_request *request)
+{
+    struct server *server = context;
+    if (request->for_leader && !CONTAINER(request, struct rpc, request)->stays)
+        peers_ask_leader(server->peer.peers, request);
+    else
+        rpc_on_reply(context, request);
+}
+
 static void on_peer_messages(void *context, struct mail *messages)
 {
     peers_send(((struct server *)context)->peer.peers, messages);
@@ -518,12 +527,18 @@ static void free_io(struct server *server)
     }
 }
 
-static void free_peers(struct server *server)
+/* Before the I/O loops end: what the node has sent here last goes back to them. */
+static void halt_peers(struct server *server)
 {
     struct peer_io *io = &server->peer;
     loop_stop(io->loop);
     loop_join(io->loop);
-    loop_run_once(io->loop, 0); /* what the node thread posted at the end */
+    loop_run_once(io->loop, 0);
+}
+
+static void free_peers(struct server *server)
+{
+    struct peer_io *io = &server->peer;
     peers_free(io->peers);
     http1_server_free(io->http);
     loop_free(io->loop);
@@ -547,6 +562,7 @@ static struct error *stop(struct server *server)
              LOG_HEX("local-member-id", server->member.id));
     drain_connections(server);
     struct error *error = engine_stop(server->engine);
+    halt_peers(server);
     loop_run_once(server->control, 0); /* what the compactor waits for has come back */
     compactor_free(server->compactor);
     free_io(server);
@@ -617,7 +633,7 @@ static struct error *start_engine(struct server *server)
         .snap_metrics = &server->snap_metrics,
         .snap_directory = server->member.directory.snap,
         .logger = server->logger,
-        .on_reply = rpc_on_reply,
+        .on_reply = on_reply,
         .on_watch = service_watch_on_message,
         .on_peer_messages = on_peer_messages,
         .on_membership = on_membership,

@@ -127,6 +127,8 @@ void node_submit(struct node *node, struct node_request *request)
     request->error_text = NULL;
     request->response = NULL;
     request->response_count = 0;
+    request->for_leader = false;
+    request->leader = RAFT_NONE;
     memset(&request->node, 0, sizeof(request->node));
     if (node->stopped) {
         node_reply(node, request, API_ERROR_STOPPED);

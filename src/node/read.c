@@ -174,15 +174,27 @@ static void serve_status(struct node *node, struct node_request *request)
     node_reply(node, request, API_OK);
 }
 
+/* When leases end only the leader knows, once the first entry of its term is applied and it counts their
+ * time. True: the request has been answered so, or waits for that. */
+static bool is_for_leader(struct node *node, struct node_request *request)
+{
+    if (node->soft.role != RAFT_LEADER) {
+        request->for_leader = true;
+        request->leader = node->soft.lead;
+        node_reply(node, request, API_ERROR_NO_LEADER);
+        return true;
+    }
+    if (lessor_is_primary(node->lessor)) return false;
+    node_queue_put(&node->reads_local, request);
+    return true;
+}
+
 static void serve_time_to_live(struct node *node, struct node_request *request)
 {
     const Etcdserverpb__LeaseTimeToLiveRequest *asked = request->message;
     struct lessor_lease lease;
+    if (is_for_leader(node, request)) return;
     bool found = lessor_look_up(node->lessor, asked->id, node->now, &lease);
-    if (found && lease.expires_at == INT64_MAX) { /* only the leader knows; it was deposed meanwhile */
-        node_reply(node, request, API_ERROR_LEADER_CHANGED);
-        return;
-    }
     node_begin_response(node);
     wire_uint_field_nonzero(&node->scratch, 2, (uint64_t)asked->id);
     wire_uint_field_nonzero(&node->scratch, 3, found ? (uint64_t)lease.seconds_left : UINT64_MAX);
@@ -214,10 +226,7 @@ static void serve_keep_alive(struct node *node, struct node_request *request)
 {
     const Etcdserverpb__LeaseKeepAliveRequest *asked = request->message;
     int64_t ttl = 0;
-    if (node->soft.role != RAFT_LEADER) {
-        node_reply(node, request, API_ERROR_NO_LEADER);
-        return;
-    }
+    if (is_for_leader(node, request)) return;
     switch (lessor_renew(node->lessor, asked->id, node->now, &ttl)) {
     case LESSOR_RENEWED:
         metric_add(&node->metrics.leases_renewed, 1);
