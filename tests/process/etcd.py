@@ -68,10 +68,14 @@ def expect(condition, message):
 
 
 class Server:
-    """One member's process. Its ports stay the same over restarts; its output is appended to DATA.log."""
+    """One member's process. Its ports stay the same over restarts; its output is appended to DATA.log.
 
-    def __init__(self, data, program=OURS, flags=(), environment=None):
+    Alone in its cluster unless initial_cluster ("name=url,...") is set before it is started."""
+
+    def __init__(self, data, program=OURS, flags=(), environment=None, name="m"):
         self.data = data
+        self.name = name
+        self.initial_cluster = None
         self.program = program
         self.flags = list(flags)
         self.environment = dict(os.environ, UBSAN_OPTIONS="print_stacktrace=1", **(environment or {}))
@@ -80,13 +84,18 @@ class Server:
         self.log_path = data + ".log"
         self.process = None
 
+    @property
+    def peer_url(self):
+        return f"http://127.0.0.1:{self.peer_port}"
+
     def spawn(self, flags=()):
-        peer_url = f"http://127.0.0.1:{self.peer_port}"
+        initial_cluster = self.initial_cluster or f"{self.name}={self.peer_url}"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [self.program, "--name=m", f"--data-dir={self.data}", f"--listen-client-urls={self.endpoint}",
-                 f"--advertise-client-urls={self.endpoint}", f"--listen-peer-urls={peer_url}",
-                 f"--initial-advertise-peer-urls={peer_url}", f"--initial-cluster=m={peer_url}", *self.flags, *flags],
+                [self.program, f"--name={self.name}", f"--data-dir={self.data}",
+                 f"--listen-client-urls={self.endpoint}", f"--advertise-client-urls={self.endpoint}",
+                 f"--listen-peer-urls={self.peer_url}", f"--initial-advertise-peer-urls={self.peer_url}",
+                 f"--initial-cluster={initial_cluster}", *self.flags, *flags],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment)
 
     def start(self, flags=(), timeout=30):
@@ -269,7 +278,7 @@ class Scratch:
         return os.path.join(self.directory, name)
 
     def server(self, name="m", **options):
-        server = Server(self.path(name), **options)
+        server = Server(self.path(name), name=name, **options)
         self.servers.append(server)
         return server
 
