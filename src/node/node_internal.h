@@ -97,7 +97,9 @@ struct node {
     /* Raft and its log in memory. */
     struct raft *raft;
     struct raft_memory_storage *log;
-    uint64_t log_bytes; /* payload of the entries in `log` */
+    uint64_t log_bytes;                 /* payload of the entries in `log` */
+    uint64_t stable_index, stable_term; /* the last entry that raft was told to be durable */
+    uint64_t stable_at;                 /* in this term */
     struct raft_soft_state soft;
     uint64_t term;
     uint64_t committed;

@@ -33,10 +33,27 @@ void node_storage_append(struct node *node, struct raft_message *message)
     node_outbox_put(&node->log_writes, &write->mail);
 }
 
+/* Every write that is made while entries are on their way to the disk acknowledges the last of them, so the
+ * same one comes several times. Once is enough: raft would note each further one in the log. Only within a
+ * term: over several an entry may be replaced and replaced back, and raft ignores what older terms
+ * acknowledge. */
+static bool is_repeated(struct node *node, const struct raft_message *response)
+{
+    if (response->type != RAFT_STORAGE_APPEND_RESP || response->index == 0) return false;
+    if (response->term != raft_status(node->raft).hard_state.term) return false;
+    bool repeated = response->index == node->stable_index && response->log_term == node->stable_term &&
+                    response->term == node->stable_at;
+    node->stable_index = response->index;
+    node->stable_term = response->log_term;
+    node->stable_at = response->term;
+    return repeated && response->snapshot == NULL;
+}
+
 void node_deliver(struct node *node, struct raft_messages *responses)
 {
     for (size_t i = 0; i < responses->count; i++) {
         struct raft_message *response = &responses->items[i];
+        if (is_repeated(node, response)) continue;
         if (response->to == node->config.member_id) {
             enum raft_result result = raft_step(node->raft, response);
             assert(result == RAFT_OK);
