@@ -554,12 +554,48 @@ static void close_control(struct server *server)
     loop_free(server->control);
 }
 
+struct hand_over {
+    struct engine_task task;
+    enum node_hand_over result;
+    atomic_bool done;
+};
+
+static void begin_hand_over(struct engine *engine, struct node *node, struct engine_task *task)
+{
+    struct hand_over *hand_over = CONTAINER(task, struct hand_over, task);
+    (void)engine;
+    hand_over->result = node_hand_over(node);
+    atomic_store(&hand_over->done, true);
+}
+
+/* A leader that ends lets another member take over, so that the others need not wait for its silence. While
+ * it waits it still serves. */
+static void hand_over_leadership(struct server *server)
+{
+    static const char *const outcomes[] = {
+        [NODE_HANDING_OVER] = "leadership transfer finished",
+        [NODE_HAND_OVER_NOT_LEADER] = "skipped leadership transfer; local server is not leader",
+        [NODE_HAND_OVER_ALONE] = "skipped leadership transfer for single voting member cluster",
+        [NODE_HAND_OVER_NOBODY] = "skipped leadership transfer; no other member can be reached",
+    };
+    struct hand_over hand_over = {.task.run = begin_hand_over};
+    int64_t begun = clock_monotonic();
+    int64_t limit = begun + (int64_t)server->options->election_timeout * LOOP_MILLISECOND;
+    struct node_metrics *metrics = engine_node_metrics(server->engine);
+    engine_post(server->engine, &hand_over.task);
+    while (!atomic_load(&hand_over.done)) loop_run_once(server->control, LOOP_MILLISECOND);
+    if (hand_over.result == NODE_HANDING_OVER)
+        while (metric_gauge_read(&metrics->is_leader) != 0 && clock_monotonic() < limit)
+            loop_run_once(server->control, 5 * LOOP_MILLISECOND);
+    log_info(server->logger, outcomes[hand_over.result], LOG_HEX("local-member-id", server->member.id),
+             LOG_DURATION("took", clock_monotonic() - begun));
+}
+
 static struct error *stop(struct server *server)
 {
     log_info(server->logger, "closing etcd server", LOG_STRING("name", server->options->name),
              LOG_STRING("data-dir", server->options->data_dir));
-    log_info(server->logger, "skipped leadership transfer for single voting member cluster",
-             LOG_HEX("local-member-id", server->member.id));
+    hand_over_leadership(server);
     drain_connections(server);
     struct error *error = engine_stop(server->engine);
     halt_peers(server);

@@ -304,6 +304,24 @@ void node_write_members(struct node *node, struct buf *out, uint32_t field)
         node_write_member(out, field, cluster_member_at(node->cluster, i));
 }
 
+enum node_hand_over node_hand_over(struct node *node)
+{
+    struct raft_progress_status best = {0};
+    if (cluster_voter_count(node->cluster) < 2) return NODE_HAND_OVER_ALONE;
+    if (node->soft.role != RAFT_LEADER) return NODE_HAND_OVER_NOT_LEADER;
+    for (size_t i = 0; i < raft_progress_count(node->raft); i++) {
+        struct raft_progress_status other = raft_progress_at(node->raft, i);
+        if (!other.voter || !other.recent_active || other.id == node->config.member_id) continue;
+        if (best.id == RAFT_NONE || other.match > best.match) best = other;
+    }
+    if (best.id == RAFT_NONE) return NODE_HAND_OVER_NOBODY;
+    log_info(node->logger, "leadership transfer starting", LOG_HEX("local-member-id", node->config.member_id),
+             LOG_HEX("current-leader-member-id", node->config.member_id),
+             LOG_HEX("transferee-member-id", best.id));
+    raft_transfer_leader(node->raft, best.id);
+    return NODE_HANDING_OVER;
+}
+
 void node_member_list(struct node *node, struct node_request *request)
 {
     struct kv_header header = node_kv_header(node);

@@ -215,6 +215,16 @@ struct error *node_backend_replaced(struct node *node) __attribute__((warn_unuse
 /* The snapshot handed out (file and WAL record) is durable. */
 void node_snapshot_saved(struct node *node, uint64_t index);
 
+/* What node_hand_over came to. */
+enum node_hand_over {
+    NODE_HANDING_OVER, /* soon somebody else leads, or, after an election timeout, this member still does */
+    NODE_HAND_OVER_NOT_LEADER,
+    NODE_HAND_OVER_ALONE,  /* there is no other voter */
+    NODE_HAND_OVER_NOBODY, /* none of them has been heard lately */
+};
+/* Before an orderly end: a leader lets the voter take over whose log is the furthest. */
+enum node_hand_over node_hand_over(struct node *node);
+
 /* No new requests: everything waiting is answered with API_ERROR_STOPPED. */
 void node_stop(struct node *node);
 
