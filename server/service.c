@@ -59,7 +59,7 @@ void *service_decode_into(struct grpc_call *call, struct arena *arena, const voi
                           struct bytes message)
 {
     struct error *error = NULL;
-    void *decoded = message_unpack(descriptor, message, arena, &error);
+    void *decoded = message_unpack_request(descriptor, message, arena, &error);
     if (decoded == NULL) {
         const char *what = grpc_call_method(call)->kind == GRPC_UNARY
                                ? "error unmarshalling request"

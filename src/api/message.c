@@ -135,10 +135,15 @@ static struct error *take_value(struct wire_reader *reader, unsigned type, struc
     return NULL;
 }
 
-static struct error *check_message(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes,
-                                   unsigned depth);
+/* How many more fields there may be, over all messages. */
+struct budget {
+    uint64_t fields;
+};
 
-static struct error *check_field(const ProtobufCMessageDescriptor *descriptor,
+static struct error *check_message(struct budget *budget, const ProtobufCMessageDescriptor *descriptor,
+                                   struct bytes bytes, unsigned depth);
+
+static struct error *check_field(struct budget *budget, const ProtobufCMessageDescriptor *descriptor,
                                  const ProtobufCFieldDescriptor *field, struct wire_reader *reader,
                                  unsigned type, unsigned depth)
 {
@@ -150,13 +155,14 @@ static struct error *check_field(const ProtobufCMessageDescriptor *descriptor,
     if (packed) return check_packed(declared, content);
     if (field->type == PROTOBUF_C_TYPE_STRING) return check_string(descriptor, field, content);
     if (field->type == PROTOBUF_C_TYPE_MESSAGE)
-        return check_message((const ProtobufCMessageDescriptor *)field->descriptor, content, depth + 1);
+        return check_message(budget, (const ProtobufCMessageDescriptor *)field->descriptor, content,
+                             depth + 1);
     return NULL;
 }
 
 /* Recursion is bounded by MESSAGE_DEPTH_MAX. */
-static struct error *check_message(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes,
-                                   unsigned depth)
+static struct error *check_message(struct budget *budget, const ProtobufCMessageDescriptor *descriptor,
+                                   struct bytes bytes, unsigned depth)
 {
     enum { END_GROUP = 4 };
     if (depth > MESSAGE_DEPTH_MAX)
@@ -167,6 +173,9 @@ static struct error *check_message(const ProtobufCMessageDescriptor *descriptor,
         uint64_t tag;
         struct bytes ignored;
         if (!wire_next_varint(&reader, &tag)) return bad_varint(reader.rest);
+        if (budget->fields-- == 0)
+            return error_new(ERROR_LIMIT, "proto: more than %d fields in one request",
+                             (int)MESSAGE_REQUEST_FIELDS_MAX);
         unsigned type = tag & 7;
         if (type == END_GROUP)
             return error_new(ERROR_INVALID, "proto: %s: wiretype end group for non-group",
@@ -176,16 +185,22 @@ static struct error *check_message(const ProtobufCMessageDescriptor *descriptor,
                              descriptor->short_name, (int)(tag >> 3), type);
         const ProtobufCFieldDescriptor *field = find_field(descriptor, tag >> 3, &hint);
         if (field != NULL)
-            TRY(check_field(descriptor, field, &reader, type, depth));
+            TRY(check_field(budget, descriptor, field, &reader, type, depth));
         else
             TRY(take_value(&reader, type, &ignored));
     }
     return NULL;
 }
 
+static struct error *check(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes, uint64_t fields)
+{
+    struct budget budget = {.fields = fields};
+    return check_message(&budget, descriptor, bytes, 0);
+}
+
 struct error *message_check(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes)
 {
-    return check_message(descriptor, bytes, 0);
+    return check(descriptor, bytes, UINT64_MAX);
 }
 
 /* ---- Memory ---- */
@@ -209,10 +224,10 @@ ProtobufCAllocator message_allocator(struct arena *arena)
 
 /* ---- Decoding and encoding ---- */
 
-ProtobufCMessage *message_unpack(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes,
-                                 struct arena *arena, struct error **error)
+static ProtobufCMessage *unpack(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes,
+                                struct arena *arena, uint64_t fields, struct error **error)
 {
-    struct error *failure = message_check(descriptor, bytes);
+    struct error *failure = check(descriptor, bytes, fields);
     ProtobufCMessage *message = NULL;
     if (failure == NULL) {
         static const uint8_t nothing[1];
@@ -230,6 +245,18 @@ ProtobufCMessage *message_unpack(const ProtobufCMessageDescriptor *descriptor, s
     else
         error_free(failure);
     return message;
+}
+
+ProtobufCMessage *message_unpack(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes,
+                                 struct arena *arena, struct error **error)
+{
+    return unpack(descriptor, bytes, arena, UINT64_MAX, error);
+}
+
+ProtobufCMessage *message_unpack_request(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes,
+                                         struct arena *arena, struct error **error)
+{
+    return unpack(descriptor, bytes, arena, MESSAGE_REQUEST_FIELDS_MAX, error);
 }
 
 void message_pack(struct buf *out, const ProtobufCMessage *message)

@@ -21,13 +21,23 @@
  * 10000. */
 enum { MESSAGE_DEPTH_MAX = 100 };
 
+/* Fields that a client's request may have, over all messages in it. Two bytes can make a field and a field an
+ * empty message of more than a hundred bytes, so the limit on a request's size alone does not limit the
+ * memory it takes. This one keeps that below some 30 MB; an operation of a transaction has about five fields.
+ */
+enum { MESSAGE_REQUEST_FIELDS_MAX = 1 << 17 };
+
 /* Decodes `bytes` into a message whose memory comes from `arena` (never free it singly). NULL when malformed;
  * then *error (may be NULL) says what etcd says ("proto: wrong wireType = 0 for field Key"); its gRPC servers
  * put that behind "grpc: error unmarshalling request: " (code Internal). */
 ProtobufCMessage *message_unpack(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes,
                                  struct arena *arena, struct error **error)
     __attribute__((warn_unused_result));
-/* The check alone: NULL when `bytes` may be given to protobuf-c. */
+/* The same for what an untrusted client sent: not more than MESSAGE_REQUEST_FIELDS_MAX. */
+ProtobufCMessage *message_unpack_request(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes,
+                                         struct arena *arena, struct error **error)
+    __attribute__((warn_unused_result));
+/* The check alone, without that limit: NULL when `bytes` may be given to protobuf-c. */
 struct error *message_check(const ProtobufCMessageDescriptor *descriptor, struct bytes bytes)
     __attribute__((warn_unused_result));
 

@@ -183,6 +183,34 @@ static void the_later_of_two_values_wins(void **state)
     arena_free(arena);
 }
 
+/* Fields of two bytes each, that would all be decoded. */
+static void a_request_cannot_grow_without_bound(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *field;
+        const ProtobufCMessageDescriptor *descriptor;
+    } fillers[] = {
+        {"\x12\x00", &etcdserverpb__txn_request__descriptor},   /* empty operations */
+        {"\x18\x01", &etcdserverpb__range_request__descriptor}, /* the same limit again and again */
+        {"\x78\x01", &etcdserverpb__put_request__descriptor},   /* an unknown field */
+    };
+    for (size_t i = 0; i < sizeof(fillers) / sizeof(fillers[0]); i++) {
+        struct arena *arena = arena_new();
+        struct error *error = NULL;
+        struct buf bytes = {0};
+        for (unsigned j = 0; j < MESSAGE_REQUEST_FIELDS_MAX; j++) buf_append(&bytes, fillers[i].field, 2);
+        assert_non_null(message_unpack_request(fillers[i].descriptor, buf_bytes(&bytes), arena, &error));
+        assert_true(arena_footprint(arena) < 40 << 20);
+        buf_append(&bytes, fillers[i].field, 2);
+        assert_null(message_unpack_request(fillers[i].descriptor, buf_bytes(&bytes), arena, &error));
+        refuse(error, "proto: more than 131072 fields in one request");
+        assert_non_null(message_unpack(fillers[i].descriptor, buf_bytes(&bytes), arena, NULL));
+        buf_deinit(&bytes);
+        arena_free(arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +222,7 @@ int main(void)
         cmocka_unit_test(packed_arrays_may_be_sent_either_way),
         cmocka_unit_test(unknown_fields_are_allowed),
         cmocka_unit_test(the_later_of_two_values_wins),
+        cmocka_unit_test(a_request_cannot_grow_without_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
