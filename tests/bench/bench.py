@@ -2,6 +2,7 @@
 """Our etcd beside a real one, interleaved: throughput, latency, memory, start time.
 
 usage: bench.py --ours DIR/etcd [--peer etcd] [--rounds N] [--seconds S] [--keys N] [--loader DIR/bench_load]
+                [--watcher DIR/bench_watch]
 
 Both servers run on loopback with their data side by side; h2load drives one after the other, so that a slow moment of the
 machine hits both. Printed are medians over the rounds and the ratio ours / peer (times and memory: smaller is better).
@@ -131,6 +132,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--keys", type=int, default=0, help="also load so many keys and measure memory and restart")
     parser.add_argument("--loader", help="the bench_load program, for --keys")
+    parser.add_argument("--watcher", help="the bench_watch program: also measure the fan-out of events")
     options = parser.parse_args()
     if not shutil.which("h2load"):
         sys.exit("bench: h2load is missing (Debian: nghttp2-client)")
@@ -166,10 +168,22 @@ def run(servers, options, work):
             row(title + ", req/s", rates[0], rates[1] if len(servers) > 1 else None, "%.0f")
             if (connections, streams) == (1, 1):
                 row(title + ", mean ms", latencies[0], latencies[1] if len(servers) > 1 else None, "%.3f", True)
+    if options.watcher:
+        watch_fan_out(servers, options)
     after = [[server.resident()] for server in servers]
     row("resident after load, MB", after[0], after[1] if len(after) > 1 else None, "%.1f", True)
     if options.keys and options.loader:
         load_and_restart(servers, options)
+
+
+def watch_fan_out(servers, options):
+    times = [[] for _ in servers]
+    for _ in range(options.rounds):
+        for i, server in enumerate(servers):
+            out = subprocess.run([options.watcher, "127.0.0.1:%d" % server.client, "100", "10000", "11"],
+                                 capture_output=True, text=True, check=True).stdout
+            times[i].append(float(out))
+    row("1 put to 10000 watchers, ms", times[0], times[1] if len(servers) > 1 else None, "%.1f", True)
 
 
 def load_and_restart(servers, options):
