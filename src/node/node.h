@@ -88,7 +88,7 @@ struct node_request {
     enum api_error error;   /* API_OK: response is valid */
     const char *error_text; /* not NULL: a failure outside the table (code Unknown) with this static text */
     struct blob *response;  /* the encoded response message; the edge drops it */
-    bool for_leader;        /* with API_ERROR_NO_LEADER: only the leader can answer, so ask `leader` */
+    bool for_leader;        /* with an error: only the leader can answer, so ask `leader` */
     uint64_t leader;        /* 0: nobody leads */
 
     /* For slow-request warnings and statistics. */

@@ -154,6 +154,29 @@ def reads_are_linearizable(cluster, label):
                 expect(kvs and kvs[0].value == value, f"{other.name} reads {kvs} after {value} on {server.name}")
 
 
+def leases_are_asked_of_the_leader(cluster):
+    """Any member keeps a lease alive and tells what is left of it; let go, it ends with its keys."""
+    ttl = 3
+    clients = [etcd.Client(server) for server in cluster.running()]
+    lease = clients[0].grant(ttl).ID
+    clients[1].put(b"leased", b"v", lease=lease)
+    until = time.monotonic() + 1.5 * ttl
+    while time.monotonic() < until:
+        for client in clients:
+            expect(client.keep_alive(lease).TTL == ttl, "a lease was not kept alive")
+            answer = client.time_to_live(ID=lease, keys=True)
+            expect(0 < answer.TTL <= ttl and answer.grantedTTL == ttl and list(answer.keys) == [b"leased"],
+                   f"a lease of {ttl} s kept alive just now: {answer}")
+            expect(answer.header.member_id == client.status_().header.member_id, "a header of another member")
+        time.sleep(0.1)
+    expect(clients[2].get(b"leased").kvs, "a key went although its lease was kept alive")
+    wait_for("the lease ends", lambda: not clients[2].get(b"leased").kvs)
+    for client in clients:
+        expect(client.keep_alive(lease).TTL == 0, "a lease lives on after its end")
+        expect(client.time_to_live(ID=lease).TTL == -1, "a lease is known after its end")
+        client.close()
+
+
 def kill_and_restart(cluster, victim):
     was_leader = cluster.leader() is victim
     victim.kill()
@@ -214,6 +237,7 @@ def three_of_ours(scratch, generator):
     cluster = Cluster(scratch, {name: etcd.OURS for name in ("a1", "a2", "a3")})
     print(f"three of ours: a leader after {cluster.start():.1f} s", flush=True)
     reads_are_linearizable(cluster, b"first")
+    leases_are_asked_of_the_leader(cluster)
     writer = disturb(cluster, generator, KILLS)
     for server in cluster.servers:
         server.kill()
@@ -248,6 +272,7 @@ def with_real_etcd(scratch, generator, etcd35, real, ours):
     for is_ours in (True, False):
         leader = lead_with(cluster, lambda server: (server.program == etcd.OURS) == is_ours)
         reads_are_linearizable(cluster, b"led by %s" % leader.name.encode())
+        leases_are_asked_of_the_leader(cluster)
         writer = Writer(cluster)
         time.sleep(3)  # a real leader compares hashes meanwhile
         victim = generator.choice([server for server in cluster.servers if server is not leader])
