@@ -321,6 +321,18 @@ struct error *sim_member_run(struct sim_member *member, int64_t now)
     return error;
 }
 
+struct error *sim_member_defragment(struct sim_member *member)
+{
+    bool is_fatal;
+    struct error *error = backend_defragment(member->member.backend, &is_fatal);
+    if (error == NULL) {
+        error = node_backend_replaced(member->node);
+        is_fatal = error != NULL;
+    }
+    if (is_fatal) power_off(member);
+    return error;
+}
+
 void sim_member_submit(struct sim_member *member, struct node_request *request)
 {
     node_submit(member->node, request);

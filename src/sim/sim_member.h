@@ -66,6 +66,9 @@ int64_t sim_member_next(const struct sim_member *member);
 /* Does everything that is due at `now`. An error means that the member's storage failed: it is down
  * afterwards, as the process would be. */
 struct error *sim_member_run(struct sim_member *member, int64_t now) __attribute__((warn_unused_result));
+/* Defragments the backend, all at once. An error need not mean that the member is down: sim_member_is_up
+ * tells. */
+struct error *sim_member_defragment(struct sim_member *member) __attribute__((warn_unused_result));
 /* A request for the next run. */
 void sim_member_submit(struct sim_member *member, struct node_request *request);
 /* A message from another member; borrowed. What the node refuses is dropped, as the transport does. */

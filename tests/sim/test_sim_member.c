@@ -33,7 +33,7 @@ struct world {
     size_t write_count;
     unsigned under_way;
     int64_t highest_revision;
-    uint64_t acknowledged, unknown, crashes, faults, faults_before;
+    uint64_t acknowledged, unknown, crashes, faults, faults_before, defragmented;
     /* A read for the comparison. */
     bool read_done;
     Etcdserverpb__RangeResponse *range;
@@ -265,9 +265,13 @@ static bool work(struct world *world, uint64_t rounds, bool until_it_fails)
         if (next > world->now) world->now = next;
         struct error *error = sim_member_run(world->member, world->now);
         if (error == NULL && rng_chance(&world->rng, 1, 50)) error_free(sim_member_purge(world->member));
+        if (error == NULL && rng_chance(&world->rng, 1, 60)) {
+            error = sim_member_defragment(world->member);
+            world->defragmented += error == NULL;
+        }
         if (error == NULL) continue;
         error_free(error);
-        return true;
+        return !sim_member_is_up(world->member);
     }
     return false;
 }
@@ -289,7 +293,8 @@ static void live_and_die(struct world *world)
     world->crashes++;
 }
 
-static void run_seed(uint64_t seed, uint64_t *acknowledged, uint64_t *unknown, uint64_t *faults)
+static void run_seed(uint64_t seed, uint64_t *acknowledged, uint64_t *unknown, uint64_t *faults,
+                     uint64_t *defragmented)
 {
     struct world world = {.seed = seed, .now = 1000000, .arena = arena_new()};
     rng_init(&world.rng, seed);
@@ -320,6 +325,7 @@ static void run_seed(uint64_t seed, uint64_t *acknowledged, uint64_t *unknown, u
     *acknowledged += world.acknowledged;
     *unknown += world.unknown;
     *faults += world.faults;
+    *defragmented += world.defragmented;
     sim_member_free(world.member);
     fs_sim_free(world.disk);
     arena_free(world.arena);
@@ -328,15 +334,15 @@ static void run_seed(uint64_t seed, uint64_t *acknowledged, uint64_t *unknown, u
 
 int main(int argc, char **argv)
 {
-    uint64_t acknowledged = 0, unknown = 0, faults = 0;
+    uint64_t acknowledged = 0, unknown = 0, faults = 0, defragmented = 0;
     uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
     uint64_t count = argc > 1 ? 1 : DEFAULT_SEEDS;
     for (uint64_t seed = first; seed < first + count; seed++)
-        run_seed(seed, &acknowledged, &unknown, &faults);
+        run_seed(seed, &acknowledged, &unknown, &faults, &defragmented);
     printf(
         "%llu seeds, %llu crashes, %llu failed disk operations, %llu writes acknowledged and found, %llu of "
-        "unknown outcome\n",
+        "unknown outcome, %llu times defragmented\n",
         (unsigned long long)count, (unsigned long long)count * CRASHES_PER_SEED, (unsigned long long)faults,
-        (unsigned long long)acknowledged, (unsigned long long)unknown);
+        (unsigned long long)acknowledged, (unsigned long long)unknown, (unsigned long long)defragmented);
     return 0;
 }
