@@ -192,17 +192,20 @@ void keyspace_open(struct keyspace *keyspace, struct key_node *node, bool open)
     keyspace->is_dirty = true;
 }
 
-void keyspace_set_visible(struct keyspace *keyspace, size_t first, size_t count)
+bool keyspace_set_visible(struct keyspace *keyspace, size_t first, size_t count, bool may_page)
 {
     keyspace->visible_first = first;
     keyspace->visible_count = count;
     flatten(keyspace);
-    for (size_t i = first; i < first + count && i < keyspace->row_count; i++) {
-        struct key_row *row = &keyspace->rows[i];
-        if (row->kind != KEY_ROW_MORE || row->node->list_id != 0) continue;
-        if (row->node->wanted <= row->node->child_count)
-            row->node->wanted = row->node->child_count + KEYSPACE_PAGE;
+    bool pages = false;
+    for (size_t i = first; may_page && i < first + count && i < keyspace->row_count; i++) {
+        struct key_node *node = keyspace->rows[i].node;
+        if (keyspace->rows[i].kind != KEY_ROW_MORE || node->list_id != 0) continue;
+        if (node->wanted > node->child_count) continue;
+        node->wanted = node->child_count + KEYSPACE_PAGE;
+        pages = true;
     }
+    return pages;
 }
 
 static void reload_node(struct keyspace *keyspace, struct key_node *node)

@@ -66,8 +66,9 @@ const struct key_row *keyspace_row(struct keyspace *keyspace, size_t index);
 /* Row of that path, SIZE_MAX when it is not shown. */
 size_t keyspace_find(struct keyspace *keyspace, struct bytes path, bool is_directory);
 void keyspace_open(struct keyspace *keyspace, struct key_node *node, bool open);
-/* Which rows are looked at. */
-void keyspace_set_visible(struct keyspace *keyspace, size_t first, size_t count);
+/* Which rows are looked at. With may_page, directories whose end is among them load a further page; returns
+ * whether one does. Only what a user does may page: else who sits at an end would load everything. */
+bool keyspace_set_visible(struct keyspace *keyspace, size_t first, size_t count, bool may_page);
 
 /* The next request to be sent; false: none now. */
 bool keyspace_next(struct keyspace *keyspace, struct key_request *request);

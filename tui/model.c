@@ -426,7 +426,9 @@ static void tell_changes(struct model *model, struct model_member *member)
         member->down_since = 0;
     }
     member->was_up = member->is_up;
-    bool is_slow = member->fsync > FINDINGS_FSYNC_SLOW;
+    /* Around the threshold one event is enough. */
+    double threshold = member->was_slow ? FINDINGS_FSYNC_SLOW * 0.8 : FINDINGS_FSYNC_SLOW;
+    bool is_slow = member->fsync > threshold;
     if (isnan(member->fsync)) return;
     if (is_slow && !member->was_slow)
         model_add_event(model, MODEL_WARNING, "%s WAL fsync p99 crossed %s", label,

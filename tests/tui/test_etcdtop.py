@@ -479,6 +479,25 @@ class Keys(Case):
         top.send("o", "\x15", ENTER)
         top.wait("keys  all", "plain")
 
+    def test_a_large_prefix_is_loaded_page_by_page(self):
+        for part in range(6):
+            self.server.put_many([f"/large/{part * 100 + i:04}" for i in range(100)])
+        top = self.top()
+        top.wait("HEALTHY 1/1")
+        top.send("k")
+        top.wait(re.compile(r"▸ /large/ +600 "), "605 keys")
+        self.select(top, "/large/")
+        top.send(ENTER)
+        top.wait("0000")
+        top.send("G")
+        top.wait("more: move on to load it")
+        top.pump(1)  # sitting at the end loads nothing
+        self.assertNotIn("0500", top.text())
+        for _ in range(12):
+            top.send("G")
+            top.pump(0.3)
+        top.wait("0599", absent="more: move on")
+
     def test_history_walks_back(self):
         self.server.put("/app/name", "second")
         self.server.put("/app/name", "third")

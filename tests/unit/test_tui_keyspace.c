@@ -121,7 +121,7 @@ static void keys_are_cut_at_slashes(void **state)
     for (size_t i = 0; i < 8; i++) source_add(&source, keys[i]);
     source_sort(&source);
     struct keyspace *keyspace = keyspace_new();
-    keyspace_set_visible(keyspace, 0, 20);
+    keyspace_set_visible(keyspace, 0, 20, true);
     settle(&source, keyspace);
     static const char *const top[] = {"/a", "/a-b", "/a/", "plain", "x/"};
     expect_rows(keyspace, top, 5);
@@ -152,7 +152,7 @@ static void a_large_prefix_is_paged_and_never_fetched_whole(void **state)
     source_add(&source, "/small/one");
     source_sort(&source);
     struct keyspace *keyspace = keyspace_new();
-    keyspace_set_visible(keyspace, 0, 20);
+    keyspace_set_visible(keyspace, 0, 20, true);
     settle(&source, keyspace);
     static const char *const top[] = {"/big/", "/small/"};
     expect_rows(keyspace, top, 2);
@@ -166,10 +166,13 @@ static void a_large_prefix_is_paged_and_never_fetched_whole(void **state)
     assert_true(source.keys_sent <= 5 * KEYSPACE_FETCH);
     /* Nothing more is asked until somebody looks further. */
     size_t lists = source.lists;
-    keyspace_set_visible(keyspace, 10, 20);
+    keyspace_set_visible(keyspace, 10, 20, true);
     settle(&source, keyspace);
     assert_int_equal(source.lists, lists);
-    keyspace_set_visible(keyspace, rows - 20, 20);
+    assert_false(keyspace_set_visible(keyspace, rows - 20, 20, false));
+    settle(&source, keyspace);
+    assert_int_equal(source.lists, lists);
+    assert_true(keyspace_set_visible(keyspace, rows - 20, 20, true));
     settle(&source, keyspace);
     assert_true(keyspace_row_count(keyspace) >= rows + KEYSPACE_PAGE);
     assert_true(source.lists <= lists + 2);
@@ -209,7 +212,7 @@ static void only_visible_directories_are_counted(void **state)
     struct keyspace *keyspace = keyspace_new();
     settle(&source, keyspace);
     assert_int_equal(source.counts, 1); /* the whole */
-    keyspace_set_visible(keyspace, 5, 10);
+    keyspace_set_visible(keyspace, 5, 10, true);
     settle(&source, keyspace);
     assert_int_equal(source.counts, 11);
     assert_int_equal(keyspace_row(keyspace, 5)->node->count, 1);
@@ -225,7 +228,7 @@ static void reloading_keeps_what_is_open_and_drops_what_is_gone(void **state)
     static const char *const keys[] = {"/a/1", "/a/2", "/a/3", "/b/1", "/c"};
     for (size_t i = 0; i < 5; i++) source_add(&source, keys[i]);
     struct keyspace *keyspace = keyspace_new();
-    keyspace_set_visible(keyspace, 0, 20);
+    keyspace_set_visible(keyspace, 0, 20, true);
     settle(&source, keyspace);
     open_row(keyspace, "/a/");
     settle(&source, keyspace);
@@ -254,7 +257,7 @@ static void filters_keep_the_way_to_what_fits(void **state)
     static const char *const keys[] = {"/a/apple", "/a/pear", "/b/plum", "/pear"};
     for (size_t i = 0; i < 4; i++) source_add(&source, keys[i]);
     struct keyspace *keyspace = keyspace_new();
-    keyspace_set_visible(keyspace, 0, 20);
+    keyspace_set_visible(keyspace, 0, 20, true);
     settle(&source, keyspace);
     open_row(keyspace, "/a/");
     settle(&source, keyspace);

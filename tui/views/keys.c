@@ -43,6 +43,7 @@ struct keys_view {
     struct key_detail detail;
     struct value_lines lines;
     bool focus_value, with_history;
+    bool has_moved;                       /* since the last page was loaded */
     int tree_width, value_x, value_width; /* widths of 0: not shown */
     /* What a question is about. */
     struct buf change_key, change_value;
@@ -208,7 +209,9 @@ static void keys_layout(struct view *view, const struct model *model, int width,
     keys->value_x = both ? keys->tree_width + 2 : 1;
     keys->value_width = both ? width - keys->value_x : keys->focus_value ? width - 1 : 0;
     selection_fit(&keys->rows, keyspace_row_count(keys->keyspace), (size_t)rows);
-    keyspace_set_visible(keys->keyspace, keys->rows.top, keys->tree_width > 0 ? keys->rows.height : 0);
+    size_t visible = keys->tree_width > 0 ? keys->rows.height : 0;
+    if (keyspace_set_visible(keys->keyspace, keys->rows.top, visible, keys->has_moved))
+        keys->has_moved = false;
     follow_selection(keys);
     make_lines(keys, keys->value_width);
     struct value_lines *lines = &keys->lines;
@@ -271,7 +274,9 @@ static void draw_row(const struct key_row *row, struct canvas *canvas, int y, in
         draw_node(row->node, canvas, x, y, width);
         break;
     case KEY_ROW_MORE:
-        canvas_put(canvas, x + 2, y, width - x - 3, STYLE_DIM, bytes_from_string("loading more"));
+        canvas_put(canvas, x + 2, y, width - x - 3, STYLE_DIM,
+                   bytes_from_string(
+                       row->node->wanted > row->node->child_count ? "loading" : "more: move on to load it"));
         break;
     case KEY_ROW_FAILURE:
         canvas_put(canvas, x, y, width - x - 1, STYLE_BAD, bytes_from_string("? "));
@@ -382,10 +387,12 @@ static void keys_draw(const struct view *view, const struct model *model, struct
 static void move_by(struct view *view, long rows)
 {
     struct keys_view *keys = keys_of(view);
-    if (keys->focus_value)
+    if (keys->focus_value) {
         scroll_value(keys, rows);
-    else
-        selection_move(&keys->rows, rows);
+        return;
+    }
+    selection_move(&keys->rows, rows);
+    keys->has_moved = true;
 }
 
 static long page_size(const struct keys_view *keys)
@@ -684,6 +691,7 @@ static void keys_click(struct view *view, struct app *app, int x, int y)
     keys->focus_value = false;
     if (at >= keyspace_row_count(keys->keyspace)) return;
     bool again = at == keys->rows.selected;
+    keys->has_moved = true;
     keys->rows.selected = at;
     const struct key_node *node = selected_node(keys);
     if (again && node != NULL && node->is_directory) run_enter(view, app);

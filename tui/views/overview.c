@@ -101,7 +101,7 @@ static void cell_role(const struct model *model, const struct model_member *memb
         SAY(cell, "%s leader", glyphs->leader);
         cell->style = STYLE_ACCENT;
     } else if (member->leader == 0) {
-        SAY(cell, "%s no leader", glyphs->warning);
+        SAY(cell, "%s electing", glyphs->warning);
         cell->style = STYLE_BAD;
     } else {
         SAY(cell, "  %s", member->is_learner ? "learner" : "follower");
