@@ -279,6 +279,13 @@ static void take_ready(struct node *node)
     raft_ready_deinit(&ready);
 }
 
+/* A message may have deposed it since the last ready. What it proposed then would be forwarded to its
+ * successor, and end leases that were renewed there meanwhile. */
+static bool leads(const struct node *node)
+{
+    return node->soft.role == RAFT_LEADER && raft_status(node->raft).soft_state.role == RAFT_LEADER;
+}
+
 static void revoke_expired_leases(struct node *node)
 {
     if (node->now < node->expiry_next) return;
@@ -331,7 +338,7 @@ struct error *node_run(struct node *node)
 {
     node->more = false;
     node_expire_proposals(node);
-    if (node->soft.role == RAFT_LEADER && !node->stopped) {
+    if (leads(node) && !node->stopped) {
         revoke_expired_leases(node);
         node_agree_on_version(node);
     }
