@@ -19,7 +19,13 @@
 #define MILLISECOND INT64_C(1000000)
 #define SECOND      INT64_C(1000000000)
 
-enum { DEFAULT_SEEDS = 16, JOBS_MAX = 64, CHAOS_SECONDS = 40, RECOVERY_SECONDS = 30 };
+enum {
+    DEFAULT_SEEDS = 16,
+    JOBS_MAX = 64,
+    CHAOS_SECONDS = 40,
+    RECOVERY_SECONDS = 30,
+    EVENTS_AT_ONCE_MAX = 100000, /* so many without time passing: somebody turns in a circle */
+};
 
 /* What a seed, or many, came to. */
 struct totals {
@@ -30,6 +36,7 @@ struct totals {
 struct fate {
     int64_t restart_at, resume_at, heal_disk_at; /* INT64_MAX: nothing is due */
     bool power_cut;                              /* its disk may fail at any time */
+    bool doomed;                                 /* falls as soon as it has voted */
 };
 
 struct world {
@@ -42,6 +49,7 @@ struct world {
     int64_t next_fault, heal_network_at;
     struct sim_link link;
     uint64_t faults;
+    bool somebody_doomed;
 };
 
 static void __attribute__((noreturn)) give_up(const struct world *world, const char *text)
@@ -70,12 +78,20 @@ static void on_watch(void *context, size_t member, struct watch_message *message
     workload_watch(world->workload, member, message);
 }
 
+/* What a member has promised it must remember: some fall just after they voted, and are back at once. */
+static void doom_voter(struct world *world, const struct sim_event *event)
+{
+    if (world->next_fault == INT64_MAX || !rng_chance(&world->rng, 1, 4)) return;
+    world->fates[event->member].doomed = world->somebody_doomed = true;
+}
+
 static void on_event(void *context, const struct sim_event *event)
 {
     struct world *world = context;
     if (world->checker == NULL) return;
     sim_checker_event(world->checker, event);
     workload_event(world->workload, event);
+    if (event->kind == SIM_EVENT_SEND && event->message->type == RAFT_VOTE_RESP) doom_voter(world, event);
     if (event->kind != SIM_EVENT_FAIL) return;
     struct fate *fate = &world->fates[event->member];
     if (!fate->power_cut) give_up(world, event->text);
@@ -106,7 +122,8 @@ static void crash(struct world *world, size_t member)
     default:
         sim_cluster_crash(world->cluster, member, FS_SIM_RANDOM);
     }
-    world->fates[member].restart_at = later(world, 4 * SECOND);
+    bool soon = rng_chance(&world->rng, 1, 3);
+    world->fates[member].restart_at = later(world, soon ? 50 * MILLISECOND : 4 * SECOND);
     world->fates[member].power_cut = false;
     world->fates[member].resume_at = INT64_MAX;
 }
@@ -122,6 +139,21 @@ static void crash_all(struct world *world)
 {
     for (size_t i = 0; i < sim_cluster_members(world->cluster); i++)
         if (sim_cluster_is_up(world->cluster, i)) crash(world, i);
+}
+
+static void strike_the_doomed(struct world *world)
+{
+    if (!world->somebody_doomed) return;
+    world->somebody_doomed = false;
+    for (size_t i = 0; i < sim_cluster_members(world->cluster); i++) {
+        struct fate *fate = &world->fates[i];
+        if (!fate->doomed) continue;
+        fate->doomed = false;
+        if (!sim_cluster_is_up(world->cluster, i)) continue;
+        crash(world, i);
+        fate->restart_at = later(world, 20 * MILLISECOND);
+        world->faults++;
+    }
 }
 
 static void cut_power_soon(struct world *world)
@@ -209,11 +241,24 @@ static void bad_network(struct world *world)
     world->heal_network_at = later(world, 5 * SECOND);
 }
 
+/* Elections with votes that take long, so that several ask for them in the same term. */
+static void hard_election(struct world *world)
+{
+    struct sim_link link = {.jitter = 50 * MILLISECOND + (int64_t)rng_below(&world->rng, 400 * MILLISECOND),
+                            .duplication = 2000};
+    set_links(world, &link);
+    world->heal_network_at = later(world, 10 * SECOND);
+    crash_all(world);
+    for (size_t i = 0; i < sim_cluster_members(world->cluster); i++)
+        if (!sim_cluster_is_up(world->cluster, i))
+            world->fates[i].restart_at = later(world, 100 * MILLISECOND);
+}
+
 static void some_fault(struct world *world)
 {
     static void (*const faults[])(struct world * world) = {
         crash_one, crash_one, crash_all,   cut_power_soon, pause_one,   pause_one,   slow_disk,
-        slow_disk, partition, clock_drift, partition,      cut_one_way, bad_network, bad_network,
+        slow_disk, partition, clock_drift, partition,      cut_one_way, bad_network, hard_election,
     };
     faults[rng_below(&world->rng, sizeof(faults) / sizeof(faults[0]))](world);
     world->faults++;
@@ -269,14 +314,28 @@ static int64_t next_change(const struct world *world)
 
 /* ---- one seed ---- */
 
+/* The events up to that time, as far as nobody is doomed by one of them. */
+static void step_until(struct world *world, int64_t until)
+{
+    int64_t at = sim_cluster_now(world->cluster);
+    for (uint64_t at_once = 0; !world->somebody_doomed && sim_cluster_step(world->cluster, until);
+         at_once++) {
+        look(world);
+        if (sim_cluster_now(world->cluster) > at) at_once = 0;
+        at = sim_cluster_now(world->cluster);
+        if (at_once > EVENTS_AT_ONCE_MAX) give_up(world, "time stands still");
+    }
+    look(world);
+}
+
 static void run_until(struct world *world, int64_t end)
 {
     while (sim_cluster_now(world->cluster) < end) {
         int64_t until = next_change(world), wish = workload_next(world->workload);
         if (wish < until) until = wish;
         if (end < until) until = end;
-        while (sim_cluster_step(world->cluster, until)) look(world);
-        look(world);
+        step_until(world, until);
+        strike_the_doomed(world);
         mend(world);
         if (world->next_fault <= sim_cluster_now(world->cluster)) some_fault(world);
         workload_run(world->workload);
@@ -466,7 +525,7 @@ int main(int argc, char **argv)
         run_seed(first, &totals);
     else
         good = run_parallel(first, count, jobs, &totals);
-    print_totals(&totals, seconds_now() - begun);
+    if (good) print_totals(&totals, seconds_now() - begun);
     if (argc == 1) good = check_repeatable(first) && good;
     return good ? 0 : 1;
 }

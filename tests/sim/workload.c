@@ -265,6 +265,10 @@ static void ask_compaction(struct actor *actor, size_t member)
     Etcdserverpb__CompactionRequest *compaction = fresh(actor, &etcdserverpb__compaction_request__descriptor);
     int64_t back = (int64_t)rng_below(&actor->workload->rng, 60);
     compaction->revision = sim_model_revision(model) > back ? sim_model_revision(model) - back : 1;
+    /* Often just where somebody is to resume. */
+    int64_t resumed = actor->workload->followers[rng_below(&actor->workload->rng, WATCHERS)].watcher.next;
+    if (rng_chance(&actor->workload->rng, 1, 2) && resumed > 1 && resumed <= sim_model_revision(model))
+        compaction->revision = resumed;
     compaction->physical = rng_chance(&actor->workload->rng, 1, 3);
     submit(actor, member, NODE_COMPACT, &compaction->base, WRITE);
 }
@@ -284,7 +288,7 @@ static void ask_something(struct actor *actor, size_t member)
         unsigned weight;
         void (*ask)(struct actor *actor, size_t member);
     } choices[] = {
-        {40, ask_put}, {10, ask_delete}, {12, ask_txn}, {30, ask_range}, {2, ask_compaction}, {4, ask_hash},
+        {40, ask_put}, {10, ask_delete}, {12, ask_txn}, {30, ask_range}, {3, ask_compaction}, {4, ask_hash},
     };
     unsigned sum = 0, i = 0;
     for (size_t k = 0; k < sizeof(choices) / sizeof(choices[0]); k++) sum += choices[k].weight;
