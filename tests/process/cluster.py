@@ -49,7 +49,7 @@ class Cluster:
         self.frozen = set()
 
     def running(self):
-        return [s for s in self.servers if s.process.poll() is None and s not in self.frozen]
+        return [s for s in self.servers if s.process is not None and s.process.poll() is None and s not in self.frozen]
 
     def start(self):
         for server in self.servers:
