@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <term.h>
 #include <unistd.h>
 
 enum { ESCAPE_DELAY_MILLISECONDS = 25, COPY_MAX = 256 * 1024 };
@@ -50,7 +51,11 @@ static void start_colours(bool wanted)
 
 struct error *screen_open(bool colour)
 {
-    screen = newterm(NULL, stdout, stdin);
+    /* Asked first: newterm keeps memory when it fails. */
+    int wrong = 0;
+    bool known = setupterm(NULL, STDOUT_FILENO, &wrong) == OK;
+    if (known) del_curterm(cur_term);
+    screen = known ? newterm(NULL, stdout, stdin) : NULL;
     if (screen == NULL)
         return error_new(ERROR_INVALID, "the terminal \"%s\" is not known: set TERM, or use --once",
                          getenv("TERM") == NULL ? "" : getenv("TERM"));

@@ -320,6 +320,11 @@ class Overview(Case):
             self.assertIn(b"\x1b[?1049l", top.raw)
             self.assertNotIn(b"ERROR: ", top.raw)
 
+    def test_an_unknown_terminal_is_refused(self):
+        top = self.top(term="nonsense")
+        self.assertEqual(top.ended(), 2)
+        self.assertIn(b'the terminal "nonsense" is not known', top.raw)
+
     def test_a_signal_gives_the_terminal_back(self):
         top = self.top()
         top.wait("HEALTHY 1/1")
