@@ -141,7 +141,7 @@ static void gather(struct call_stats *stats, struct grpc_call *call)
     stats->response_count = stats->response_size = 0;
     message_describe(&stats->content, rpc->request.message);
     if (!rpc->delivered || rpc->request.response == NULL) return;
-    stats->response_size = (int64_t)rpc->request.response->size;
+    stats->response_size = (int64_t)(rpc->request.response->size + rpc->request.response_rest.size);
     stats->response_count = (int64_t)rpc->request.response_count;
     read_response(stats, rpc);
 }

@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,8 +175,21 @@ static int start(struct options_parsed *parsed, int argc, char **argv, int *sign
     return run(parsed, logger, signal_number);
 }
 
+/* glibc's malloc keeps what large requests and responses have taken: it serves blocks of up to 32 MB from
+ * heaps that shrink only from their end, and threads that hand memory to each other leave holes. Large blocks
+ * get pages of their own, which go back when they are freed. */
+static void limit_kept_memory(void)
+{
+#ifdef __GLIBC__
+    enum { OWN_PAGES_FROM = 128 * 1024, KEPT_AT_THE_END = 1024 * 1024 };
+    (void)mallopt(M_MMAP_THRESHOLD, OWN_PAGES_FROM); /* as it begins; what is set is not raised any more */
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_AT_THE_END);
+#endif
+}
+
 int main(int argc, char **argv)
 {
+    limit_kept_memory();
     struct options_parsed parsed;
     int signal_number = 0;
     int status = start(&parsed, argc, argv, &signal_number);

@@ -77,13 +77,30 @@ void *service_decode(struct grpc_call *call, const void *descriptor, struct byte
 
 /* ---- unary methods that the node answers ---- */
 
+/* The references on all but the first part of the response move to the call. */
+static void reply(struct grpc_call *call, struct node_request *request)
+{
+    struct blob_list *rest = &request->response_rest;
+    if (rest->count == 0) {
+        grpc_call_reply(call, blob_ref(request->response));
+    } else {
+        struct grpc_part *parts = arena_alloc(grpc_call_arena(call), (rest->count + 1) * sizeof(*parts));
+        parts[0] = grpc_part_of_blob(blob_ref(request->response));
+        for (size_t i = 0; i < rest->count; i++) parts[i + 1] = grpc_part_of_blob(rest->items[i]);
+        grpc_call_send(call, parts, rest->count + 1);
+        grpc_call_finish(call, GRPC_OK, BYTES_EMPTY);
+        rest->count = 0;
+    }
+    blob_list_deinit(rest);
+}
+
 static void unary_done(struct rpc *rpc)
 {
     struct grpc_call *call = rpc->context;
     /* Kept until the statistics of the call have been made. */
     struct blob *response = rpc->request.response;
     if (rpc->request.error == API_OK && rpc->request.error_text == NULL)
-        grpc_call_reply(call, blob_ref(response));
+        reply(call, &rpc->request);
     else
         grpc_call_finish(call, rpc_code(&rpc->request), bytes_from_string(rpc_text(&rpc->request)));
     blob_unref(response);

@@ -25,6 +25,21 @@ struct blob *blob_ref(struct blob *blob);
 /* Drops one reference; NULL is allowed. */
 void blob_unref(struct blob *blob);
 
+/* Blobs in order that together are one message, too large for one run of memory. Zero-initialised is empty.
+ */
+struct blob_list {
+    struct blob **items;
+    size_t count, capacity;
+    size_t size; /* bytes in all of them */
+};
+
+/* Takes the reference. */
+void blob_list_add(struct blob_list *list, struct blob *blob);
+/* Takes the first one out and gives its reference away; there must be one. A list that gets empty by it holds
+ * no memory. */
+struct blob *blob_list_take_first(struct blob_list *list) __attribute__((returns_nonnull));
+void blob_list_deinit(struct blob_list *list);
+
 static inline struct bytes blob_bytes(const struct blob *blob)
 {
     return blob == NULL ? BYTES_EMPTY : bytes_of(blob->data, blob->size);

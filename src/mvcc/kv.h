@@ -17,6 +17,7 @@
 #define MVCC_KV_H
 
 #include "api/errors.h"
+#include "base/blob.h"
 #include "base/buf.h"
 #include "mvcc/store.h"
 
@@ -64,11 +65,11 @@ struct kv_range_job;
  * API_OK. */
 struct kv_range_job *kv_range_begin(struct kv *kv, const Etcdserverpb__RangeRequest *request,
                                     const struct kv_header *header, enum api_error *status);
-/* Looks at up to `max_keys` keys. Writes may happen between steps. */
+/* Looks at up to `max_keys` keys, and at fewer when they are large. Writes may happen between steps. */
 struct error *kv_range_step(struct kv_range_job *job, size_t max_keys, bool *done)
     __attribute__((warn_unused_result));
-/* Frees the job. `response` NULL gives up early, else it must be done: the encoded RangeResponse is appended
- * (or moved, when the buf is empty). Returns the number of keys in the answer. */
-uint64_t kv_range_finish(struct kv_range_job *job, struct buf *response);
+/* Frees the job. `response` NULL gives up early, else it must be done: the encoded RangeResponse, in one or
+ * more pieces, is put into the list, which was empty. Returns the number of keys in the answer. */
+uint64_t kv_range_finish(struct kv_range_job *job, struct blob_list *response);
 
 #endif

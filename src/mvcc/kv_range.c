@@ -43,8 +43,14 @@ struct kv_range_job {
     size_t heap_capacity;
     struct arena *arena;
 
-    struct buf out;
+    struct buf out;          /* written and not yet in `pieces` */
+    struct blob_list pieces; /* of a job that runs in slices */
+    bool in_pieces;
 };
+
+/* A large answer is not built in one run of memory: growing and copying that would take much longer than a
+ * slice. A slice ends early when it has taken as much as this. */
+enum { PIECE_SIZE = 256 * 1024, SLICE_SIZE = 1024 * 1024 };
 
 enum api_error kv_error_of(enum mvcc_status status)
 {
@@ -55,8 +61,6 @@ enum api_error kv_error_of(enum mvcc_status status)
     };
     return errors[status];
 }
-
-enum { RESERVE_MAX = 1 << 30 };
 
 /* ---- order ---- */
 
@@ -124,6 +128,17 @@ static struct item heap_pop(struct kv_range_job *job)
 }
 
 /* ---- writing keys ---- */
+
+static void close_piece(struct kv_range_job *job)
+{
+    blob_list_add(&job->pieces, blob_from(buf_bytes(&job->out)));
+    buf_clear(&job->out);
+}
+
+static void close_full_piece(struct kv_range_job *job)
+{
+    if (job->in_pieces && job->out.size >= PIECE_SIZE) close_piece(job);
+}
 
 static void write_parsed(struct buf *out, const struct mvcc_key_value *key_value)
 {
@@ -216,6 +231,17 @@ static struct error *take_entry(struct kv_range_job *job, const struct mvcc_entr
     return error;
 }
 
+/* Bytes that were copied so far. */
+static size_t bytes_taken(const struct kv_range_job *job)
+{
+    return job->pieces.size + job->out.size + (job->sorted ? arena_footprint(job->arena) : 0);
+}
+
+static bool slice_is_large(const struct kv_range_job *job, size_t before)
+{
+    return job->in_pieces && bytes_taken(job) >= before + SLICE_SIZE;
+}
+
 /* Nothing that is still to come can change the answer. */
 static bool walked_enough(const struct kv_range_job *job)
 {
@@ -224,46 +250,41 @@ static bool walked_enough(const struct kv_range_job *job)
     return (!job->sorted || job->gather_limited) && job->matched > job->limit;
 }
 
-/* Room for the whole answer, judged by the keys written so far: growing a large buffer step by step would
- * copy it again and again, in slices that are to be short. Memory that is not used is not touched. */
-static void reserve_rest(struct kv_range_job *job)
-{
-    uint64_t expected = job->count < job->limit ? job->count : job->limit;
-    if (job->written == 0 || expected <= job->written || job->filtered) return;
-    uint64_t rest = (expected - job->written) * (job->out.size / job->written + 1);
-    buf_reserve(&job->out, rest < RESERVE_MAX ? rest + rest / 8 : RESERVE_MAX);
-}
-
 static struct error *walk(struct kv_range_job *job, size_t max_keys)
 {
     const struct mvcc_index *index = mvcc_index(job->kv->store);
     struct bytes from = job->begun ? buf_bytes(&job->last_key) : job->span.from;
     struct mvcc_index_cursor cursor = mvcc_index_seek(index, from, job->begun);
     struct mvcc_entry entry;
-    bool first = !job->begun;
-    for (size_t i = 0; i < max_keys && !walked_enough(job); i++) {
+    size_t before = bytes_taken(job);
+    bool over = false;
+    for (size_t i = 0; !over && !walked_enough(job); i++) {
         int alive = mvcc_index_next(&cursor, job->at, &entry);
         if (alive < 0 || (!job->span.open && bytes_compare(entry.key, job->span.to) >= 0)) {
             job->phase = job->sorted ? PHASE_WRITE_SORTED : PHASE_DONE;
             return NULL;
         }
-        if (i + 1 == max_keys) {
+        if (alive > 0) TRY(take_entry(job, &entry));
+        close_full_piece(job);
+        over = i + 1 == max_keys || slice_is_large(job, before);
+        if (over) {
             buf_clear(&job->last_key);
             buf_append_bytes(&job->last_key, entry.key);
             job->begun = true;
         }
-        if (alive > 0) TRY(take_entry(job, &entry));
     }
     if (walked_enough(job)) job->phase = job->sorted ? PHASE_WRITE_SORTED : PHASE_DONE;
-    if (first && job->count_known && job->phase == PHASE_WALK) reserve_rest(job);
     return NULL;
 }
 
 static struct error *write_sorted(struct kv_range_job *job, size_t max_keys)
 {
-    for (; max_keys > 0 && job->heap_count > 0 && job->written < job->limit; max_keys--) {
+    size_t before = bytes_taken(job);
+    for (; max_keys > 0 && job->heap_count > 0 && job->written < job->limit && !slice_is_large(job, before);
+         max_keys--) {
         struct item item = heap_pop(job);
         TRY(write_item(job, &item));
+        close_full_piece(job);
     }
     if (job->heap_count == 0 || job->written == job->limit) job->phase = PHASE_DONE;
     return NULL;
@@ -297,6 +318,7 @@ static void job_deinit(struct kv_range_job *job)
     buf_deinit(&job->single_end);
     buf_deinit(&job->last_key);
     buf_deinit(&job->out);
+    blob_list_deinit(&job->pieces);
     arena_free(job->arena);
     free(job->heap);
 }
@@ -328,6 +350,7 @@ struct kv_range_job *kv_range_begin(struct kv *kv, const Etcdserverpb__RangeRequ
     struct kv_range_job *job = mem_alloc(sizeof(*job));
     job_init(job, kv, request, at, mvcc_revision(kv->store));
     job->pinned = true;
+    job->in_pieces = true;
     mvcc_pin(kv->store, at);
     kv_header_write(&job->out, header, mvcc_revision(kv->store));
     return job;
@@ -341,19 +364,15 @@ struct error *kv_range_step(struct kv_range_job *job, size_t max_keys, bool *don
     return error;
 }
 
-uint64_t kv_range_finish(struct kv_range_job *job, struct buf *response)
+uint64_t kv_range_finish(struct kv_range_job *job, struct blob_list *response)
 {
     uint64_t written = job->written;
     if (response != NULL) {
-        assert(job->phase == PHASE_DONE);
+        assert(job->phase == PHASE_DONE && response->count == 0);
         job_end(job);
-        if (response->size == 0) {
-            struct buf emptied = *response;
-            *response = job->out;
-            job->out = emptied;
-        } else {
-            buf_append_bytes(response, buf_bytes(&job->out));
-        }
+        close_piece(job);
+        *response = job->pieces;
+        job->pieces = (struct blob_list){0};
     }
     mvcc_unpin(job->kv->store, job->at);
     job_deinit(job);

@@ -17,6 +17,9 @@
 #define TWO_HOURS   (7200 * LOOP_SECOND)
 
 enum { PING_STRIKES_MAX = 2 };
+/* Of OUTPUT_HIGH bytes each: what a connection whose client reads fast may write before others have their
+ * turn. */
+enum { ROUNDS_PER_TURN = 4 };
 
 static const struct {
     uint32_t burst, rate;
@@ -199,7 +202,7 @@ static void connection_write(struct loop *loop, struct loop_deferred *deferred)
     struct grpc_connection *connection =
         (struct grpc_connection *)((char *)deferred - offsetof(struct grpc_connection, flush));
     struct transport *transport = connection->transport;
-    for (int rounds = 0; rounds < 16; rounds++) {
+    for (int rounds = 0; rounds < ROUNDS_PER_TURN; rounds++) {
         int status = nghttp2_session_send(connection->session);
         if (status != 0) {
             connection_close(connection, error_new(ERROR_OTHER, "HTTP/2: %s", nghttp2_strerror(status)));
@@ -213,7 +216,7 @@ static void connection_write(struct loop *loop, struct loop_deferred *deferred)
     }
     if (transport_pending(transport) == 0 && nghttp2_session_want_write(connection->session) &&
         !connection->closing) {
-        connection_flush_later(connection);
+        loop_defer_to_next_turn(connection->server->loop, &connection->flush);
         return;
     }
     if (is_over(connection)) {

@@ -22,6 +22,8 @@ struct loop {
     int64_t armed_at; /* what `timer` waits for; INT64_MAX: nothing */
 
     struct loop_deferred *deferred, **deferred_end;
+    struct loop_deferred *next_turn, **next_turn_end; /* become `deferred` when the loop has polled */
+    uv_idle_t idle;                                   /* runs while there are any, lest it waits */
 
     bool once;   /* in loop_run_once: do not wait when something has been done already */
     int64_t now; /* 0: read the clock */
@@ -159,14 +161,30 @@ void loop_timer_clear(struct loop *loop, struct loop_timer *timer)
 
 /* ---- deferred work ---- */
 
-void loop_defer(struct loop *loop, struct loop_deferred *deferred)
+static void queue_deferred(struct loop_deferred ***end, struct loop_deferred *deferred)
 {
-    if (deferred->link != NULL) return;
     assert(deferred->run != NULL);
     deferred->next = NULL;
-    deferred->link = loop->deferred_end;
-    *loop->deferred_end = deferred;
-    loop->deferred_end = &deferred->next;
+    deferred->link = *end;
+    **end = deferred;
+    *end = &deferred->next;
+}
+
+void loop_defer(struct loop *loop, struct loop_deferred *deferred)
+{
+    if (deferred->link == NULL) queue_deferred(&loop->deferred_end, deferred);
+}
+
+static void on_idle(uv_idle_t *handle)
+{
+    (void)handle;
+}
+
+void loop_defer_to_next_turn(struct loop *loop, struct loop_deferred *deferred)
+{
+    if (deferred->link != NULL) return;
+    queue_deferred(&loop->next_turn_end, deferred);
+    uv_idle_start(&loop->idle, on_idle);
 }
 
 void loop_defer_cancel(struct loop *loop, struct loop_deferred *deferred)
@@ -175,8 +193,10 @@ void loop_defer_cancel(struct loop *loop, struct loop_deferred *deferred)
     *deferred->link = deferred->next;
     if (deferred->next != NULL)
         deferred->next->link = deferred->link;
-    else
+    else if (loop->deferred_end == &deferred->next)
         loop->deferred_end = deferred->link;
+    else
+        loop->next_turn_end = deferred->link;
     deferred->link = NULL;
 }
 
@@ -197,8 +217,19 @@ static void on_prepare(uv_prepare_t *handle)
     run_deferred(loop);
 }
 
+static void begin_next_turn(struct loop *loop)
+{
+    uv_idle_stop(&loop->idle);
+    while (loop->next_turn != NULL) {
+        struct loop_deferred *deferred = loop->next_turn;
+        loop_defer_cancel(loop, deferred);
+        loop_defer(loop, deferred);
+    }
+}
+
 static void on_check(uv_check_t *handle)
 {
+    begin_next_turn(handle->data);
     run_deferred(handle->data);
 }
 
@@ -270,6 +301,7 @@ struct loop *loop_new(void)
     must(uv_timer_init(&loop->uv, &loop->timer));
     must(uv_prepare_init(&loop->uv, &loop->prepare));
     must(uv_check_init(&loop->uv, &loop->check));
+    must(uv_idle_init(&loop->uv, &loop->idle));
     loop->wake.data = loop->timer.data = loop->prepare.data = loop->check.data = loop;
     uv_prepare_start(&loop->prepare, on_prepare);
     uv_check_start(&loop->check, on_check);
@@ -278,6 +310,7 @@ struct loop *loop_new(void)
     uv_unref((uv_handle_t *)&loop->check);
     mailbox_init(&loop->mailbox);
     loop->deferred_end = &loop->deferred;
+    loop->next_turn_end = &loop->next_turn;
     loop->armed_at = INT64_MAX;
     return loop;
 }
@@ -295,6 +328,7 @@ void loop_free(struct loop *loop)
     uv_close((uv_handle_t *)&loop->timer, NULL);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
     uv_close((uv_handle_t *)&loop->check, NULL);
+    uv_close((uv_handle_t *)&loop->idle, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     assert(loop->heap_count == 0);
     must(uv_loop_close(&loop->uv));

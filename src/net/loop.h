@@ -91,6 +91,9 @@ struct loop_deferred {
 
 /* Does nothing when it is queued already. */
 void loop_defer(struct loop *loop, struct loop_deferred *deferred);
+/* The same for work that takes long and goes on piece by piece: first the loop looks for what else has
+ * happened. */
+void loop_defer_to_next_turn(struct loop *loop, struct loop_deferred *deferred);
 void loop_defer_cancel(struct loop *loop, struct loop_deferred *deferred);
 
 /* The loop's scratch memory for reading: valid until the loop handles its next event. */

@@ -67,6 +67,13 @@ void node_reply(struct node *node, struct node_request *request, enum api_error 
     request_leaves(node, request);
 }
 
+void node_reply_blob(struct node *node, struct node_request *request, struct blob *response)
+{
+    request->error = API_OK;
+    request->response = response;
+    request_leaves(node, request);
+}
+
 void node_reply_text(struct node *node, struct node_request *request, const char *text)
 {
     request->error_text = text;
@@ -126,6 +133,7 @@ void node_submit(struct node *node, struct node_request *request)
     request->error = API_OK;
     request->error_text = NULL;
     request->response = NULL;
+    request->response_rest = (struct blob_list){0};
     request->response_count = 0;
     request->for_leader = false;
     request->leader = RAFT_NONE;

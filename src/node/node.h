@@ -88,8 +88,10 @@ struct node_request {
     enum api_error error;   /* API_OK: response is valid */
     const char *error_text; /* not NULL: a failure outside the table (code Unknown) with this static text */
     struct blob *response;  /* the encoded response message; the edge drops it */
-    bool for_leader;        /* with an error: only the leader can answer, so ask `leader` */
-    uint64_t leader;        /* 0: nobody leads */
+    /* What follows it in a large answer to a range; also the edge's to drop. */
+    struct blob_list response_rest;
+    bool for_leader; /* with an error: only the leader can answer, so ask `leader` */
+    uint64_t leader; /* 0: nobody leads */
 
     /* For slow-request warnings and statistics. */
     int64_t submitted_at;    /* nanoseconds, set by node_submit */

@@ -177,6 +177,8 @@ struct node {
 void node_outbox_put(struct node_outbox *outbox, struct mail *mail);
 /* The request leaves the node: with an error, or (error API_OK) with the response built in node->scratch. */
 void node_reply(struct node *node, struct node_request *request, enum api_error error);
+/* With this response, which is taken. */
+void node_reply_blob(struct node *node, struct node_request *request, struct blob *response);
 void node_reply_text(struct node *node, struct node_request *request, const char *text);
 void node_queue_put(struct node_request_queue *queue, struct node_request *request);
 void node_queue_remove(struct node_request *request);

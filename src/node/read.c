@@ -285,14 +285,15 @@ static enum api_error revision_error(enum mvcc_status status)
     return status == MVCC_COMPACTED ? API_ERROR_COMPACTED : API_ERROR_FUTURE_REVISION;
 }
 
-static void observe_range(struct node *node, struct node_request *request, enum api_error status)
+static void observe_range(struct node *node, struct node_request *request, size_t response_size,
+                          enum api_error status)
 {
     node_observe(node, &(const struct node_observation){
                            .histogram = &node->metrics.range[status == API_OK],
                            .began = request->node.began,
                            .prefix = "read-only range ",
                            .message = request->message,
-                           .response_size = node->scratch.size,
+                           .response_size = response_size,
                            .response_count = request->response_count,
                            .counts_keys = true,
                            .status = status,
@@ -309,7 +310,7 @@ static struct error *serve_range(struct node *node, struct node_request *request
     if (range->range_end.len == 0) {
         buf_clear(&node->scratch);
         TRY(kv_range(&node->kv, range, &header, &node->scratch, &request->response_count, &status));
-        observe_range(node, request, status);
+        observe_range(node, request, node->scratch.size, status);
         node_reply(node, request, status);
         return NULL;
     }
@@ -366,6 +367,14 @@ static void finish_hash_kv(struct node *node, struct node_request *request)
     wire_uint_field_nonzero(&node->scratch, 3, (uint64_t)hash.compact_revision);
     wire_uint_field_nonzero(&node->scratch, 4, (uint64_t)hash.revision);
     node_reply(node, request, API_OK);
+}
+
+static void finish_range(struct node *node, struct node_request *request)
+{
+    request->response_count = kv_range_finish(request->node.job, &request->response_rest);
+    request->node.job = NULL;
+    observe_range(node, request, request->response_rest.size, API_OK);
+    node_reply_blob(node, request, blob_list_take_first(&request->response_rest));
 }
 
 void node_read_abandon(struct node *node, struct node_request *request)
@@ -429,11 +438,7 @@ static struct error *step_jobs(struct node *node)
         if (request->operation == NODE_HASH_KV) {
             finish_hash_kv(node, request);
         } else {
-            buf_clear(&node->scratch);
-            request->response_count = kv_range_finish(request->node.job, &node->scratch);
-            request->node.job = NULL;
-            observe_range(node, request, API_OK);
-            node_reply(node, request, API_OK);
+            finish_range(node, request);
         }
     }
     return NULL;

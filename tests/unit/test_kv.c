@@ -237,6 +237,15 @@ static struct error *run_range(struct kv *kv, const void *request, struct buf *r
     return kv_range(kv, request, &test_header, response, NULL, status);
 }
 
+static uint64_t finish_range(struct kv_range_job *job, struct buf *response)
+{
+    struct blob_list pieces = {0};
+    uint64_t written = kv_range_finish(job, &pieces);
+    for (size_t i = 0; i < pieces.count; i++) buf_append_bytes(response, blob_bytes(pieces.items[i]));
+    blob_list_deinit(&pieces);
+    return written;
+}
+
 static size_t slice_keys;
 
 static struct error *run_sliced_range(struct kv *kv, const void *request, struct buf *response,
@@ -246,7 +255,7 @@ static struct error *run_sliced_range(struct kv *kv, const void *request, struct
     if (job == NULL) return NULL;
     bool done = false;
     while (!done) no_error(kv_range_step(job, slice_keys, &done));
-    kv_range_finish(job, response);
+    finish_range(job, response);
     return NULL;
 }
 
@@ -471,7 +480,7 @@ static void a_sliced_range_stays_at_its_revision(void **state)
         no_error(kv_range_step(job, 1, &done));
     }
     struct buf response = {0};
-    assert_int_equal(kv_range_finish(job, &response), 4);
+    assert_int_equal(finish_range(job, &response), 4);
     assert_true(mvcc_compact_pending(fixture->store));
     struct arena *arena = arena_new();
     struct buf text = {0};
@@ -485,6 +494,48 @@ static void a_sliced_range_stays_at_its_revision(void **state)
     no_error(kv_range_step(job, 1, &done));
     assert_false(done);
     kv_range_finish(job, NULL);
+}
+
+/* No slice copies much, however many keys it may look at, and no piece is large. */
+static void a_large_answer_comes_in_pieces(void **state)
+{
+    struct fixture *fixture = *state;
+    enum { VALUE_SIZE = 100000, KEYS = 60 };
+    static const Etcdserverpb__RangeRequest__SortTarget targets[] = {
+        ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY, ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__VALUE};
+    char *value = mem_zalloc(1, VALUE_SIZE + 1);
+    memset(value, 'v', VALUE_SIZE);
+    for (unsigned i = 0; i < KEYS; i++) {
+        char key[8];
+        enum api_error status;
+        snprintf(key, sizeof(key), "k%02u", i);
+        Etcdserverpb__PutRequest put = {.key = {3, (uint8_t *)key}, .value = {VALUE_SIZE, (uint8_t *)value}};
+        no_error(kv_put(&fixture->kv, &put, &test_header, NULL, &status));
+        assert_int_equal(status, API_OK);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        Etcdserverpb__RangeRequest *request = RANGE(ALL, .sort_target = targets[i]);
+        struct buf whole = {0};
+        enum api_error status;
+        no_error(kv_range(&fixture->kv, request, &test_header, &whole, NULL, &status));
+        struct kv_range_job *job = kv_range_begin(&fixture->kv, request, &test_header, &status);
+        unsigned slices = 0;
+        for (bool done = false; !done; slices++) no_error(kv_range_step(job, SIZE_MAX, &done));
+        assert_true(slices >= KEYS * VALUE_SIZE / (1200 * 1024));
+        struct blob_list pieces = {0};
+        struct buf joined = {0};
+        assert_int_equal(kv_range_finish(job, &pieces), KEYS);
+        for (size_t j = 0; j < pieces.count; j++) {
+            assert_true(pieces.items[j]->size < 256 * 1024 + VALUE_SIZE + 100);
+            buf_append_bytes(&joined, blob_bytes(pieces.items[j]));
+        }
+        assert_int_equal(joined.size, pieces.size);
+        assert_true(bytes_equal(buf_bytes(&joined), buf_bytes(&whole)));
+        blob_list_deinit(&pieces);
+        buf_deinit(&joined);
+        buf_deinit(&whole);
+    }
+    free(value);
 }
 
 /* ---- puts and deletes ---- */
@@ -840,6 +891,7 @@ int main(void)
         KV_TEST(a_target_without_order_sorts_after_the_limit),
         KV_TEST(keys_only_leaves_out_values),
         KV_TEST(a_sliced_range_stays_at_its_revision),
+        KV_TEST(a_large_answer_comes_in_pieces),
         KV_TEST(puts_report_and_reuse_the_previous_value),
         KV_TEST(refused_puts_take_no_revision_and_tell_no_changes),
         KV_TEST(deletes_report_what_they_deleted),

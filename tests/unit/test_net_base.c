@@ -195,6 +195,54 @@ static void deferred_work_runs_once_a_turn_and_can_be_cancelled(void **state)
 
 /* ---- chain ---- */
 
+/* Queues itself again and again until others had their turn. */
+struct long_work {
+    struct loop_deferred deferred;
+    int pieces;
+    bool others_ran;
+};
+
+static void one_piece(struct loop *loop, struct loop_deferred *deferred)
+{
+    struct long_work *work = (struct long_work *)deferred;
+    if (++work->pieces < 5 && !work->others_ran) loop_defer_to_next_turn(loop, deferred);
+}
+
+struct long_work_task {
+    struct loop_task task;
+    struct long_work *work;
+};
+
+static void note_turn(struct loop *loop, struct loop_task *task)
+{
+    (void)loop;
+    ((struct long_work_task *)task)->work->others_ran = true;
+}
+
+static void long_work_lets_others_have_their_turn(void **state)
+{
+    (void)state;
+    struct loop *loop = loop_new();
+    struct long_work work = {.deferred.run = one_piece}, cancelled = {.deferred.run = one_piece};
+    struct long_work_task task = {.task.run = note_turn, .work = &work};
+    loop_defer_to_next_turn(loop, &work.deferred);
+    loop_defer_to_next_turn(loop, &cancelled.deferred);
+    loop_defer_to_next_turn(loop, &cancelled.deferred);
+    loop_defer_cancel(loop, &cancelled.deferred);
+    loop_run_once(loop, LOOP_SECOND); /* does not wait */
+    assert_int_equal(work.pieces, 1);
+    loop_run_once(loop, LOOP_SECOND);
+    assert_int_equal(work.pieces, 2);
+    loop_post(loop, &task.task);
+    loop_run_once(loop, LOOP_SECOND);
+    assert_int_equal(work.pieces, 3);
+    assert_true(work.others_ran);
+    loop_run_once(loop, 0);
+    assert_int_equal(work.pieces, 3);
+    assert_int_equal(cancelled.pieces, 0);
+    loop_free(loop);
+}
+
 static void chain_gives_back_what_went_in_whatever_the_pieces(void **state)
 {
     (void)state;
@@ -430,6 +478,7 @@ int main(void)
         cmocka_unit_test(a_turn_returns_when_its_limit_passes_early),
         cmocka_unit_test(tasks_of_a_thread_run_in_order_on_the_loops_thread),
         cmocka_unit_test(gathered_posts_wake_every_loop_once_at_the_end),
+        cmocka_unit_test(long_work_lets_others_have_their_turn),
         cmocka_unit_test(deferred_work_runs_once_a_turn_and_can_be_cancelled),
         cmocka_unit_test(chain_gives_back_what_went_in_whatever_the_pieces),
         cmocka_unit_test(chain_links_large_pieces_and_copies_small_ones),
