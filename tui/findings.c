@@ -60,9 +60,11 @@ static bool member_down(const struct model *model, const struct model_member *me
     result->severity = at_risk ? MODEL_ALERT : MODEL_WARNING;
     if (member->endpoint[0] == 0)
         say(result, "member %s has not started: it tells no client URL", model_member_label(member).text);
+    else if (strncmp(member->status.why, "etcdserver: ", 12) == 0)
+        say(result, "%s refuses to answer (%.80s)", model_member_label(member).text, member->status.why + 12);
     else
-        say(result, "member down: %s does not answer (%.80s)", model_member_label(member).text,
-            member->status.why[0] != 0 ? member->status.why : "no answer in time");
+        say(result, "%s does not answer (%.80s)", model_member_label(member).text,
+            member->status.why[0] != 0 ? member->status.why : "nothing came in time");
     return true;
 }
 

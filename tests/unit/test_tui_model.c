@@ -150,6 +150,9 @@ static void a_member_that_goes_away_is_down_and_comes_back(void **state)
     assert_int_equal(model->health, MODEL_DEGRADED);
     assert_true(has_finding(model, "m3 does not answer (connection refused)"));
     assert_true(has_event(model, "m3 does not answer"));
+    model_fail_status(model, model->members[2]->serial, "etcdserver: permission denied");
+    model_refresh(model, now, WALL + now);
+    assert_true(has_finding(model, "m3 refuses to answer (permission denied)"));
     assert_int_equal(once_status(model), 1);
     assert_true(model_age(model, &model->members[2]->status) == 2 * SECOND);
 
