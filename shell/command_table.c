@@ -1,5 +1,6 @@
 /* The table of etcdctl's commands. */
 #include "shell/commands.h"
+#include "shell/help.h"
 
 const struct flag command_global_flags[] = {
     {"endpoints", 0, FLAG_STRINGS, "127.0.0.1:2379", "addresses of the members, comma separated", NULL},
@@ -62,4 +63,39 @@ const struct command command_transaction_root = {
     .usage = "",
     .summary = "operations of a transaction",
     .children = transaction_children,
+};
+
+/* ---- the manual ---- */
+
+static const struct help_section sections[] = {
+    {"INTERACTIVE SHELL", "Started without a command on a terminal,\n.B etcdctl\nreads commands line by "
+                          "line. Tab completes commands, options "
+                          "and live keys; a line ending in\n.B &\nruns a watch in the background;\n.B "
+                          "\\e?\nlists the shell's own commands. "
+                          "Control\\-C stops the running command, control\\-D leaves.\nCommands that change "
+                          "much ask before they do it.\n"},
+    {"ENVIRONMENT", "Every global option has a variable:\n.B ETCDCTL_\nfollowed by its name in upper case "
+                    "with underscores, such as\n"
+                    ".BR ETCDCTL_ENDPOINTS .\nGiving both the variable and the option is an error.\n.B "
+                    "ETCDCTL_WATCH_KEY\nand\n"
+                    ".B ETCDCTL_WATCH_RANGE_END\nname what\n.B watch\nwatches.\n"},
+    {"EXIT STATUS", ".TP\n.B 0\nsuccess\n.TP\n.B 1\nthe request failed, or the command line could not be "
+                    "read\n.TP\n.B 2\nno connection "
+                    "or login\n.TP\n.B 3\nbad input in a transaction or an interactive watch\n.TP\n.B "
+                    "4\nunknown format or option value"
+                    "\n.TP\n.B 5\ninterrupted: snapshot not saved, watch canceled by the server\n.TP\n.B "
+                    "128\nbad arguments\n"},
+    {"FILES", ".TP\n.I ~/.etcdctl_history\nlines typed into the interactive shell\n"},
+    {"SEE ALSO", ".BR etcd (1),\n.BR etcdutl (1),\n.BR etcdtop (1)\n"},
+    {0},
+};
+
+const struct help_manual command_manual = {
+    .root = &command_root,
+    .title = "command line client and interactive shell for etcd",
+    .synopsis = "[\\fIoptions\\fR] [\\fIcommand\\fR [\\fIarguments\\fR]]",
+    .description =
+        "talks to the members of an etcd cluster. Options may stand anywhere on the line; a command's "
+        "name may be cut short as long as it stays unique;\n.B \\-\\-\nends the options.\n",
+    .sections = sections,
 };

@@ -226,6 +226,40 @@ static const struct command help_command = {
     .run = run_help,
 };
 
+/* ---- the manual ---- */
+
+static const struct help_section sections[] = {
+    {"EXIT STATUS",
+     ".TP\n.B 0\nsuccess\n.TP\n.B 1\nthe work failed, or the command line could not be read\n.TP\n.B "
+     "4\nunknown output format\n.TP\n.B 128\nbad arguments\n"},
+    {"EXAMPLES", "Look at a snapshot, make a member of it, start that:\n.PP\n.nf\n"
+                 "etcdutl snapshot status backup.db \\-w table\n"
+                 "etcdutl snapshot restore backup.db \\-\\-data\\-dir=new.etcd\n"
+                 "etcd \\-\\-data\\-dir=new.etcd\n.fi\n"},
+    {"SEE ALSO", ".BR etcd (1),\n.BR etcdctl (1),\n.BR etcdtop (1)\n"},
+    {0},
+};
+
+static const struct help_manual manual = {
+    .root = &root,
+    .title = "offline work on etcd's data directories and snapshots",
+    .synopsis = "\\fIcommand\\fR [\\fIoptions\\fR] [\\fIarguments\\fR]",
+    .description =
+        "works on files, without a server: a data directory that is changed must not be in use by one. A "
+        "snapshot is only read. Records of what is done go to standard error.\n",
+    .sections = sections,
+};
+
+/* For the build: the manual page comes from the command table. */
+static int print_man_page(struct shell *shell)
+{
+    struct buf page = {0};
+    help_man_page(&page, &manual, shell->arena);
+    shell_print_bytes(shell, buf_bytes(&page));
+    buf_deinit(&page);
+    return SHELL_OK;
+}
+
 /* ---- running a line ---- */
 
 static int run_found(struct shell *shell, const struct command_path *path, const struct words *rest)
@@ -266,7 +300,8 @@ int main(int argument_count, char **arguments)
     struct shell shell;
     shell_init(&shell, shell_standard_streams(), NULL);
     struct words words = words_from(shell.arena, argument_count - 1, arguments + 1);
-    int status = run(&shell, &words);
+    bool wants_manual = words.count == 1 && strcmp(word_string(&words, 0), "--help-man") == 0;
+    int status = wants_manual ? print_man_page(&shell) : run(&shell, &words);
     shell_deinit(&shell);
     return status;
 }

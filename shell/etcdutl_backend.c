@@ -90,7 +90,7 @@ const struct command etcdutl_defrag = {
 /* ---- hashkv ---- */
 
 static const struct flag hashkv_flags[] = {
-    {"rev", 0, FLAG_INT, "0", "maximum revision to hash (default: latest revision)", NULL},
+    {"rev", 0, FLAG_INT, "0", "Highest revision that counts (0: the latest)", NULL},
     {0},
 };
 
@@ -211,10 +211,8 @@ const struct command etcdutl_hashkv = {
 static const struct flag migrate_flags[] = {
     {"data-dir", 0, FLAG_STRING, "", "Path to the etcd data dir", NULL},
     {"force", 0, FLAG_BOOL, "false",
-     "Ignore migration failure and forcefully override storage version. Not recommended.", NULL},
-    {"target-version", 0, FLAG_STRING, "",
-     "Target etcd version to migrate contents of data dir. Minimal value 3.5. "
-     "Format \"X.Y\" for example 3.6.",
+     "Change the version although the log or this release speaks against it; not recommended", NULL},
+    {"target-version", 0, FLAG_STRING, "", "X.Y of the etcd that is to take the directory, from 3.5 on",
      NULL},
     {0},
 };
@@ -254,7 +252,7 @@ static int run_migrate(struct shell *shell, const struct invocation *line)
 const struct command etcdutl_migrate = {
     .name = "migrate",
     .usage = "",
-    .summary = "Migrates schema of etcd data dir files to make them compatible with different etcd version",
+    .summary = "Changes the storage version of a data directory for a newer or older etcd",
     .flags = migrate_flags,
     .run = run_migrate,
 };

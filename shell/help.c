@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <config.h>
+#include <ctype.h>
 #include <stdlib.h>
 
 enum { TAB = 8, TWO_COLUMNS_MAX = 200 };
@@ -294,52 +295,28 @@ static void man_command(void *context, const struct command_path *path)
     man_flags(man->out, &flags, true, man->arena);
 }
 
-struct man_section {
-    const char *title;
-    const char *text; /* man(7) markup */
-};
-
-static const struct man_section man_sections[] = {
-    {"INTERACTIVE SHELL", "Started without a command on a terminal,\n.B etcdctl\nreads commands line by "
-                          "line. Tab completes commands, options "
-                          "and live keys; a line ending in\n.B &\nruns a watch in the background;\n.B "
-                          "\\e?\nlists the shell's own commands. "
-                          "Control\\-C stops the running command, control\\-D leaves.\nCommands that change "
-                          "much ask before they do it.\n"},
-    {"ENVIRONMENT", "Every global option has a variable:\n.B ETCDCTL_\nfollowed by its name in upper case "
-                    "with underscores, such as\n"
-                    ".BR ETCDCTL_ENDPOINTS .\nGiving both the variable and the option is an error.\n.B "
-                    "ETCDCTL_WATCH_KEY\nand\n"
-                    ".B ETCDCTL_WATCH_RANGE_END\nname what\n.B watch\nwatches.\n"},
-    {"EXIT STATUS", ".TP\n.B 0\nsuccess\n.TP\n.B 1\nthe request failed, or the command line could not be "
-                    "read\n.TP\n.B 2\nno connection "
-                    "or login\n.TP\n.B 3\nbad input in a transaction or an interactive watch\n.TP\n.B "
-                    "4\nunknown format or option value"
-                    "\n.TP\n.B 5\ninterrupted: snapshot not saved, watch canceled by the server\n.TP\n.B "
-                    "128\nbad arguments\n"},
-    {"FILES", ".TP\n.I ~/.etcdctl_history\nlines typed into the interactive shell\n"},
-    {"SEE ALSO", ".BR etcd (1),\n.BR etcdutl (1),\n.BR etcdtop (1)\n"},
-};
-
-void help_man_page(struct buf *out, struct arena *arena)
+static void upper_case(struct buf *out, const char *text)
 {
-    struct command_path path = {.steps = {&command_root}, .depth = 1};
+    for (; *text != 0; text++) buf_append_byte(out, (uint8_t)toupper((unsigned char)*text));
+}
+
+void help_man_page(struct buf *out, const struct help_manual *manual, struct arena *arena)
+{
+    const char *name = manual->root->name;
+    struct command_path path = {.steps = {manual->root}, .depth = 1};
     struct flag_set flags;
     command_flags(&path, arena, true, &flags);
-    buf_append_string(out, ".\\\" Made from etcdctl's command table; do not edit.\n");
-    buf_printf(out, ".TH ETCDCTL 1 \"\" \"etcd %s\" \"User Commands\"\n", ETCD_API_LEVEL);
-    buf_append_string(out, ".SH NAME\netcdctl \\- command line client and interactive shell for etcd\n");
-    buf_append_string(out,
-                      ".SH SYNOPSIS\n.B etcdctl\n[\\fIoptions\\fR] [\\fIcommand\\fR [\\fIarguments\\fR]]\n");
-    buf_append_string(
-        out, ".SH DESCRIPTION\n.B etcdctl\ntalks to the members of an etcd cluster. Options may stand "
-             "anywhere on the line; a command's name may be cut short as long as it stays unique;\n"
-             ".B \\-\\-\nends the options.\n");
+    buf_printf(out, ".\\\" Made from %s's command table; do not edit.\n.TH ", name);
+    upper_case(out, name);
+    buf_printf(out, " 1 \"\" \"etcd %s\" \"User Commands\"\n", ETCD_API_LEVEL);
+    buf_printf(out, ".SH NAME\n%s \\- %s\n", name, manual->title);
+    buf_printf(out, ".SH SYNOPSIS\n.B %s\n%s\n", name, manual->synopsis);
+    buf_printf(out, ".SH DESCRIPTION\n.B %s\n%s", name, manual->description);
     buf_append_string(out, ".SH OPTIONS\n");
     man_flags(out, &flags, true, arena);
     buf_append_string(out, ".SH COMMANDS\n");
     struct man man = {out, arena};
-    command_visit(&command_root, man_command, &man);
-    for (size_t i = 0; i < sizeof(man_sections) / sizeof(man_sections[0]); i++)
-        buf_printf(out, ".SH %s\n%s", man_sections[i].title, man_sections[i].text);
+    command_visit(manual->root, man_command, &man);
+    for (const struct help_section *section = manual->sections; section->title != NULL; section++)
+        buf_printf(out, ".SH %s\n%s", section->title, section->text);
 }

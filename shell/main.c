@@ -50,7 +50,7 @@ static bool names_command(struct shell *shell, const struct words *words)
 static int print_man_page(struct shell *shell)
 {
     struct buf page = {0};
-    help_man_page(&page, shell->arena);
+    help_man_page(&page, &command_manual, shell->arena);
     shell_print_bytes(shell, buf_bytes(&page));
     buf_deinit(&page);
     return SHELL_OK;

@@ -106,8 +106,8 @@ def restore(scratch, tools, file, name, *flags):
     """A server whose directory etcdutl of `tools` made from the file; not started."""
     server = scratch.server(name, program=os.path.join(tools, "etcd"))
     url = f"http://127.0.0.1:{server.peer_port}"
-    run_tool(tools, "etcdutl", "snapshot", "restore", file, f"--data-dir={server.data}", "--name=m",
-             f"--initial-cluster=m={url}", f"--initial-advertise-peer-urls={url}", *flags)
+    run_tool(tools, "etcdutl", "snapshot", "restore", file, f"--data-dir={server.data}",
+             f"--name={server.name}", f"--initial-cluster={server.name}={url}", f"--initial-advertise-peer-urls={url}", *flags)
     return server
 
 
@@ -134,7 +134,7 @@ def hand_over(scratch, name, giver, taker, server_tools=None):
     with etcd.Client(target) as client:
         compare(before, state(client), name)
         members = client.member_list_().members
-        expect([m.name for m in members] == ["m"], f"{name}: members {members}")
+        expect([m.name for m in members] == [target.name], f"{name}: members {members}")
         client.put(b"one more", b"")
         expect(client.revision() == before["revision"] + 1, f"{name}: revision after a put")
     target.stop()
@@ -453,9 +453,17 @@ def kill_while_defragmenting(scratch):
     print(f"killed six times while defragmenting, {acknowledged + 1} keys are there", flush=True)
 
 
+def manual_is_current():
+    """The page in the sources is what the command table makes."""
+    page = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../doc/etcdutl.1")
+    with open(page, encoding="utf8") as file:
+        expect(file.read() == run_tool(OUR_TOOLS, "etcdutl", "--help-man"), "doc/etcdutl.1 is old: make update-man")
+
+
 def run(scratch):
     ours, real = OUR_TOOLS, etcd.ETCD35
     expect(os.access(os.path.join(ours, "etcdutl"), os.X_OK), "no etcdutl beside the server")
+    manual_is_current()
     refuse_damage(scratch)
     hash_of_file(scratch)
     hand_over(scratch, "ours-to-ours", ours, ours)

@@ -190,7 +190,7 @@ static void the_man_page_is_up_to_date(void **state)
     assert_non_null(file);
     for (int byte = fgetc(file); byte != EOF; byte = fgetc(file)) buf_append_byte(&committed, (uint8_t)byte);
     fclose(file);
-    help_man_page(&page, arena);
+    help_man_page(&page, &command_manual, arena);
     assert_string_equal(buf_string(&committed), buf_string(&page));
     buf_deinit(&page);
     buf_deinit(&committed);
