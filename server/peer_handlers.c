@@ -127,6 +127,7 @@ static void serve_stream(struct http_exchange *exchange)
     enum peer_stream stream;
     struct bytes id_text, to = BYTES_EMPTY;
     uint64_t id;
+    if (!method_allowed(exchange, "GET")) return;
     http_add_header(exchange, "X-Server-Version", peers->config.version);
     if (!is_welcome(exchange, "GET")) return;
     http_request_header(exchange, "x-raft-to", &to);
@@ -321,6 +322,7 @@ static void hash_done(struct rpc *rpc)
             buf_printf(&body, ",\"compact_revision\":%" PRId64, hash->compact_revision);
         if (hash->hash_revision != 0) buf_printf(&body, ",\"hash_revision\":%" PRId64, hash->hash_revision);
         buf_append_byte(&body, '}');
+        http_add_header(exchange, "X-Etcd-Cluster-ID", peers_of(exchange)->cluster_id_text);
         http_respond(exchange, 200, "application/json", buf_bytes(&body));
         buf_deinit(&body);
     }
@@ -351,7 +353,6 @@ static void serve_hash(struct http_exchange *exchange)
     struct bytes cluster;
     int64_t revision = 0;
     if (!method_allowed(exchange, "GET")) return;
-    http_add_header(exchange, "X-Etcd-Cluster-ID", peers->cluster_id_text);
     if (http_request_header(exchange, "x-etcd-cluster-id", &cluster) && !is_of_this_cluster(exchange)) {
         http_error(exchange, 412, "cluster ID mismatch");
     } else if (!parse_revision(http_body(exchange), &revision)) {
@@ -374,14 +375,25 @@ static void lease_not_found(struct http_exchange *exchange)
     http_error(exchange, 404, "lease not found");
 }
 
+/* Without the header, which the asking member writes. */
+static void respond_renewed(struct http_exchange *exchange,
+                            const Etcdserverpb__LeaseKeepAliveResponse *renewed)
+{
+    struct buf body = {0};
+    wire_uint_field_nonzero(&body, 2, (uint64_t)renewed->id);
+    wire_uint_field_nonzero(&body, 3, (uint64_t)renewed->ttl);
+    http_respond(exchange, 200, "application/protobuf", buf_bytes(&body));
+    buf_deinit(&body);
+}
+
 static void renewal_done(struct rpc *rpc)
 {
     struct http_exchange *exchange = rpc->context;
-    struct bytes answer = blob_bytes(rpc->request.response);
     Etcdserverpb__LeaseKeepAliveResponse *renewed = NULL;
     if (!question_failed(rpc))
-        renewed = (void *)message_unpack(&etcdserverpb__lease_keep_alive_response__descriptor, answer,
-                                         http_exchange_arena(exchange), NULL);
+        renewed =
+            (void *)message_unpack(&etcdserverpb__lease_keep_alive_response__descriptor,
+                                   blob_bytes(rpc->request.response), http_exchange_arena(exchange), NULL);
     if (renewed == NULL)
         http_error(exchange, 400,
                    rpc->request.for_leader ? api_error_text(API_ERROR_NOT_PRIMARY_LESSOR)
@@ -389,7 +401,7 @@ static void renewal_done(struct rpc *rpc)
     else if (renewed->ttl <= 0)
         lease_not_found(exchange);
     else
-        http_respond(exchange, 200, "application/protobuf", answer);
+        respond_renewed(exchange, renewed);
     question_free(rpc);
 }
 
@@ -418,9 +430,10 @@ static void time_to_live_done(struct rpc *rpc)
 
 static void begin_lease(struct http_exchange *exchange)
 {
-    if (!method_allowed(exchange, "POST")) return;
-    http_add_header(exchange, "X-Etcd-Cluster-ID", peers_of(exchange)->cluster_id_text);
-    if (peers_of(exchange)->closed) http_error(exchange, 503, "etcdserver: server stopped");
+    if (!http_method_is(exchange, "POST"))
+        http_error(exchange, 405, "Method Not Allowed"); /* etcd does not say what is allowed here */
+    else if (peers_of(exchange)->closed)
+        http_error(exchange, 503, "etcdserver: server stopped");
 }
 
 static void serve_renewal(struct http_exchange *exchange)
