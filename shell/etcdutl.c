@@ -87,7 +87,8 @@ const struct logger *etcdutl_logger(void)
 
 int etcdutl_fail(struct shell *shell, int code, struct error *error)
 {
-    shell_fail(shell, code, "%s", error->text);
+    const char *hint = error_is(error, ERROR_LOCKED) ? " (stop the etcd that has it open)" : "";
+    shell_fail(shell, code, "%s%s", error->text, hint);
     error_free(error);
     return code;
 }

@@ -247,6 +247,8 @@ def hash_of_file(scratch):
         for asked in (0, revision, revision - 5):
             told = json.loads(run_tool(OUR_TOOLS, "etcdutl", "hashkv", file, f"--rev={asked}", "-w", "json"))
             answer = client.hash_kv(asked)
+            busy = run_tool(OUR_TOOLS, "etcdutl", "hashkv", os.path.join(source.data, "member/snap/db"), code=1)
+            expect("stop the etcd that has it open" in busy, f"hashkv of a file in use: {busy}")
             expect((told["hash"], told["hashRevision"], told["compactRevision"]) ==
                    (answer.hash, asked or revision, answer.compact_revision), f"hashkv: {told}, the server: {answer}")
     source.stop()
