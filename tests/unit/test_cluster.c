@@ -484,6 +484,30 @@ static void changes_are_written_to_rows_and_loaded_again(void **state)
 }
 
 /* etcd up to 3.6.11 turns a learner into a voter of its own records here. */
+static void a_copy_tells_the_same_and_goes_its_own_way(void **state)
+{
+    (void)state;
+    struct cluster *cluster = new_cluster();
+    assert_int_equal(do_change(cluster, NULL, CLUSTER_ADD, M1, "http://a:1"), API_OK);
+    assert_int_equal(do_change(cluster, NULL, CLUSTER_ADD_LEARNER, 2, "http://b:1,http://c:1"), API_OK);
+    assert_int_equal(do_change(cluster, NULL, CLUSTER_ADD, 3, "http://d:1"), API_OK);
+    assert_int_equal(do_change(cluster, NULL, CLUSTER_REMOVE, 3, NULL), API_OK);
+    start_member(cluster, NULL, M1);
+    cluster_set_version(cluster, NULL, version_of(3, 5));
+    struct cluster *copy = cluster_copy(cluster);
+    struct buf before = {0}, after = {0};
+    cluster_v2_snapshot_write(&before, cluster);
+    assert_int_equal(do_change(cluster, NULL, CLUSTER_REMOVE, 2, NULL), API_OK);
+    cluster_free(cluster);
+    cluster_v2_snapshot_write(&after, copy);
+    assert_string_equal(buf_string(&after), buf_string(&before));
+    assert_true(cluster_is_removed(copy, 3) && !cluster_is_removed(copy, 2));
+    assert_true(cluster_local_member(copy) == cluster_member(copy, M1));
+    cluster_free(copy);
+    buf_deinit(&before);
+    buf_deinit(&after);
+}
+
 static void an_update_leaves_a_learner_a_learner_and_its_name(void **state)
 {
     (void)state;
@@ -1043,6 +1067,7 @@ int main(void)
         cmocka_unit_test(changes_are_refused_by_the_members_of_that_moment),
         cmocka_unit_test(a_cluster_has_a_limit),
         cmocka_unit_test(changes_are_written_to_rows_and_loaded_again),
+        cmocka_unit_test(a_copy_tells_the_same_and_goes_its_own_way),
         cmocka_unit_test(an_update_leaves_a_learner_a_learner_and_its_name),
         cmocka_unit_test(attributes_of_strangers_are_refused_and_of_removed_members_ignored),
         cmocka_unit_test(damaged_rows_are_corrupt),
