@@ -399,8 +399,11 @@ class Commands(Case):
         top = self.top()
         top.wait("HEALTHY 1/1")
         top.send(":watch --prefix /w", ENTER)
-        top.pump(0.5)
-        self.server.put("/w/1", "seen")
+        for _ in range(PATIENCE):  # until the watch is there
+            self.server.put("/w/1", "seen")
+            top.pump(0.5)
+            if "seen" in top.text():
+                break
         top.wait("PUT", "/w/1", "seen")
         top.send("\x03")
         top.wait("(stopped)")
@@ -498,9 +501,10 @@ class Keys(Case):
         top.wait("more: move on to load it")
         top.pump(1)  # sitting at the end loads nothing
         self.assertNotIn("0500", top.text())
-        for _ in range(12):
+        deadline = time.monotonic() + PATIENCE
+        while "0599" not in top.text() and time.monotonic() < deadline:
             top.send("G")
-            top.pump(0.3)
+            top.pump(0.2)
         top.wait("0599", absent="more: move on")
 
     def test_history_walks_back(self):
