@@ -364,6 +364,32 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     return 0;
 }
 
+static const char *const pseudo_headers[] = {":method", ":scheme", ":path", ":authority"};
+static const char *const connection_headers[] = {"connection", "keep-alive", "proxy-connection",
+                                                 "transfer-encoding", "upgrade"};
+enum { PSEUDO_HEADERS = 4, CONNECTION_HEADERS = 5, PSEUDO_HEADERS_NEEDED = 7 };
+
+/* RFC 9113, 8.2 and 8.3, but for what :authority may be: etcdctl 3.4 puts a URL there, and nghttp2's own
+ * checks, which would refuse it, can only be left out together. */
+static bool header_allowed(struct grpc_call *call, struct bytes name, struct bytes value)
+{
+    if (!nghttp2_check_header_value(value.data, value.size)) return false;
+    if (name.size == 0 || name.data[0] != ':') {
+        call->regular_header_seen = true;
+        for (size_t i = 0; i < CONNECTION_HEADERS; i++)
+            if (bytes_equal(name, bytes_from_string(connection_headers[i]))) return false;
+        return nghttp2_check_header_name(name.data, name.size) != 0;
+    }
+    if (call->regular_header_seen) return false;
+    for (size_t i = 0; i < PSEUDO_HEADERS; i++) {
+        if (!bytes_equal(name, bytes_from_string(pseudo_headers[i]))) continue;
+        bool first = (call->pseudo_headers_seen >> i & 1) == 0;
+        call->pseudo_headers_seen = (uint8_t)(call->pseudo_headers_seen | 1u << i);
+        return first;
+    }
+    return false;
+}
+
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_size, const uint8_t *value, size_t value_size, uint8_t flags,
                      void *user_data)
@@ -378,9 +404,9 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     call->header_bytes += size;
     call->connection->header_bytes += size;
     call->header_count++;
-    if (call->connection->header_bytes > HEADER_LIST_MAX || call->header_count > HEADERS_MAX) {
+    if (call->connection->header_bytes > HEADER_LIST_MAX || call->header_count > HEADERS_MAX ||
+        !header_allowed(call, bytes_of(name, name_size), bytes_of(value, value_size)))
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    }
     request_header(call, bytes_of(name, name_size), bytes_of(value, value_size));
     return 0;
 }
@@ -406,7 +432,12 @@ static void on_stream_frame(nghttp2_session *session, const nghttp2_frame *frame
     enum stream_kind *stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     if (stream == NULL) return;
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-        request_headers_done((struct grpc_call *)stream);
+        struct grpc_call *call = (struct grpc_call *)stream;
+        if ((call->pseudo_headers_seen & PSEUDO_HEADERS_NEEDED) != PSEUDO_HEADERS_NEEDED) {
+            connection_reset_stream(call->connection, frame->hd.stream_id, NGHTTP2_PROTOCOL_ERROR);
+            return;
+        }
+        request_headers_done(call);
         stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     }
     if (stream == NULL || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return;
@@ -535,6 +566,7 @@ nghttp2_option *connection_option_new(void)
     (void)status;
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_no_closed_streams(option, 1);
+    nghttp2_option_set_no_http_messaging(option, 1); /* header_allowed */
 #if HAVE_DECL_NGHTTP2_OPTION_SET_STREAM_RESET_RATE_LIMIT
     /* ABUSE_RESET is the limit, with its own log line. */
     nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);

@@ -190,6 +190,8 @@ struct grpc_call {
     bool high : 1; /* send reported GRPC_SEND_HIGH */
     bool in_work : 1, work_writable : 1, work_resume : 1;
     bool content_type_seen : 1, content_type_valid : 1, is_post : 1;
+    bool regular_header_seen : 1;
+    uint8_t pseudo_headers_seen; /* bits in the order of pseudo_headers */
     enum encoding encoding;
     struct arena *arena;
     struct grpc_metadata *metadata;
