@@ -12,14 +12,14 @@ bool mailbox_put(struct mailbox *mailbox, struct mail *mail)
     struct mail *newest = atomic_load_explicit(&mailbox->newest, memory_order_relaxed);
     do {
         mail->next = newest;
-    } while (!atomic_compare_exchange_weak_explicit(&mailbox->newest, &newest, mail, memory_order_release,
+    } while (!atomic_compare_exchange_weak_explicit(&mailbox->newest, &newest, mail, memory_order_acq_rel,
                                                     memory_order_relaxed));
     return newest == NULL;
 }
 
 struct mail *mailbox_take(struct mailbox *mailbox)
 {
-    struct mail *newest = atomic_exchange_explicit(&mailbox->newest, NULL, memory_order_acquire);
+    struct mail *newest = atomic_exchange_explicit(&mailbox->newest, NULL, memory_order_acq_rel);
     struct mail *oldest = NULL;
     size_t count = 0;
     while (newest != NULL) {

@@ -24,7 +24,8 @@ struct mailbox {
 };
 
 void mailbox_init(struct mailbox *mailbox);
-/* Any thread. True when the mailbox was empty: wake its owner. */
+/* Any thread. True when the mailbox was empty: wake its owner. What the owner did before the take that
+ * emptied it has then happened before, so that the wake-up may be a message that is used again. */
 bool mailbox_put(struct mailbox *mailbox, struct mail *mail);
 /* Owner only: everything waiting, oldest first, linked by next; NULL when empty. */
 struct mail *mailbox_take(struct mailbox *mailbox);
