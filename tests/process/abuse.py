@@ -216,10 +216,14 @@ class Raw:
                 yield kind, flags, stream, data[9:9 + length]
                 data = data[9 + length:]
 
-    def expect_end(self, what, stream=1, seconds=5):
-        """The stream or the connection ends."""
+    def expect_end(self, what, stream=1, seconds=5, answered=None):
+        """The stream or the connection ends: with an answer, without, or either."""
+        data = False
         for kind, flags, number, _ in self.frames(seconds):
-            if kind in ("closed", GOAWAY) or number == stream and (kind == RST_STREAM or kind in (DATA, HEADERS) and flags & END_STREAM):
+            data = data or kind == DATA
+            if kind in ("closed", GOAWAY) or \
+                    number == stream and (kind == RST_STREAM or kind in (DATA, HEADERS) and flags & END_STREAM):
+                expect(answered is None or data == answered, f"{what}: {'no' if answered else 'an'} answer")
                 return
         raise etcd.Failure(f"{what}: the server did not end it")
 
@@ -250,6 +254,32 @@ def bad_grpc_frames_end_their_stream(server):
         raw.send(frame(HEADERS, END_HEADERS, 1, request_headers(KV.encode() + b"Put")) +
                  frame(DATA, 0, 1, grpc_message(put, length=0xFFFFFFFF)))
         raw.expect_end("length 4 GiB, unfinished")
+
+
+def bad_headers_end_their_stream(server):
+    body = grpc_message(rpc.RangeRequest(key=b"k").SerializeToString())
+    good = request_headers(KV.encode() + b"Range")
+    for what, headers in {
+            "no :path": good.replace(literal(b":path", KV.encode() + b"Range"), b""),
+            "no :method": good.replace(literal(b":method", b"POST"), b""),
+            "two :path": literal(b":path", b"/x") + good,
+            "unknown pseudo-header": literal(b":nope", b"x") + good,
+            "pseudo-header at the end": good.replace(literal(b":scheme", b"http"), b"") + literal(b":scheme", b"http"),
+            "upper case": good + literal(b"Abc", b"x"),
+            "name with a space": good + literal(b"a b", b"x"),
+            "empty name": good + literal(b"", b"x"),
+            "value with a line feed": good + literal(b"abc", b"x\ny: z"),
+            "connection": good + literal(b"connection", b"close")}.items():
+        with Raw(server) as raw:
+            raw.send(frame(HEADERS, END_HEADERS, 1, headers) + frame(DATA, END_STREAM, 1, body))
+            raw.expect_end(what, answered=False)
+    for what, headers in {
+            "a URL as :authority, as etcdctl 3.4 has it":
+                good.replace(literal(b":authority", b"localhost"), literal(b":authority", b"http://127.0.0.1:2379")),
+            "no :authority": good.replace(literal(b":authority", b"localhost"), b"")}.items():
+        with Raw(server) as raw:
+            raw.send(frame(HEADERS, END_HEADERS, 1, headers) + frame(DATA, END_STREAM, 1, body))
+            raw.expect_end(what, answered=True)
 
 
 def http_status(server, *arguments):
@@ -449,7 +479,7 @@ def check_alive(server, when):
 
 ATTACKS = [
     requests_get_etcds_errors, random_messages_are_survived, bad_grpc_frames_end_their_stream,
-    wrong_methods_and_types_get_http_errors, broken_http2_ends_the_connection, rapid_resets_are_survived,
+    bad_headers_end_their_stream, wrong_methods_and_types_get_http_errors, broken_http2_ends_the_connection, rapid_resets_are_survived,
     floods_are_survived, header_bombs_are_refused, garbage_is_closed, slow_headers_hold_up_nobody,
     slow_readers_hold_up_nobody, unread_keep_alives_are_not_answered_for_ever, idle_connections_cost_little,
 ]

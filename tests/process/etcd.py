@@ -15,6 +15,7 @@ import tempfile
 import time
 import traceback
 
+ORIGINAL_ENVIRONMENT = dict(os.environ)
 # grpc reads its proxies from the environment; everything here is on loopback.
 for _name in list(os.environ):
     if _name.lower().endswith("_proxy") or _name.startswith(("ETCD_", "ETCDCTL_")) and _name != "ETCD_BIN":
