@@ -443,8 +443,38 @@ static void help_and_manual_show_every_present_option(void **state)
     buf_deinit(&manual);
 }
 
-int main(void)
+/* doc/etcd.1 holds what `test_options --manual` prints. */
+static void the_manual_page_is_up_to_date(void **state)
 {
+    (void)state;
+    char path[1024];
+    static char page[1 << 18];
+    struct buf manual = {0};
+    const char *source = getenv("srcdir");
+    snprintf(path, sizeof(path), "%s/doc/etcd.1", source == NULL ? "." : source);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        print_message("no %s: run this by make check\n", path);
+        skip();
+        return;
+    }
+    page[fread(page, 1, sizeof(page) - 1, file)] = '\0';
+    fclose(file);
+    options_manual(&manual);
+    if (strstr(page, buf_string(&manual)) == NULL)
+        fail_msg("%s does not have the options that test_options --manual prints", path);
+    buf_deinit(&manual);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--manual") == 0) {
+        struct buf manual = {0};
+        options_manual(&manual);
+        fputs(buf_string(&manual), stdout);
+        buf_deinit(&manual);
+        return 0;
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_is_whole),
         cmocka_unit_test(defaults_are_etcds),
@@ -461,6 +491,7 @@ int main(void)
         cmocka_unit_test(a_file_is_typed),
         cmocka_unit_test(the_sample_file_is_accepted),
         cmocka_unit_test(help_and_manual_show_every_present_option),
+        cmocka_unit_test(the_manual_page_is_up_to_date),
     };
     int descriptor = mkstemp(file_path);
     if (descriptor < 0) return 1;
