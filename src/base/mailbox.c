@@ -6,6 +6,8 @@ void mailbox_init(struct mailbox *mailbox)
     atomic_init(&mailbox->waiting, 0);
 }
 
+/* Both sides acquire and release: a mail that was handled may be put again by whoever learns from an empty
+ * mailbox that it was (one that wakes the owner is always the same), and then the owner is done with it. */
 bool mailbox_put(struct mailbox *mailbox, struct mail *mail)
 {
     atomic_fetch_add_explicit(&mailbox->waiting, 1, memory_order_relaxed);
