@@ -224,6 +224,8 @@ static struct error *apply_downgrade(struct node *node, struct application *appl
         return error_new(ERROR_CORRUPT, "entry %llu enables a downgrade to \"%s\", which is no version",
                          (unsigned long long)application->entry->index, request->ver);
     cluster_set_downgrade(node->cluster, node->backend, downgrade);
+    node->membership_changed = true;
+    if (application->response != NULL) node_begin_downgrade_response(node);
     return NULL;
 }
 
@@ -337,8 +339,9 @@ static void answer(struct node *node, struct application *application)
 static struct error *decode(struct node *node, const struct entry_kind *kind, struct application *application)
 {
     struct error *error = NULL;
-    if (application->waiter != NULL && application->view.field != NODE_FIELD_ALARM) {
-        application->message = application->waiter->message; /* the very request these bytes were made from */
+    const ProtobufCMessage *asked = application->waiter == NULL ? NULL : application->waiter->message;
+    if (asked != NULL && asked->descriptor == kind->descriptor) {
+        application->message = asked; /* the very request these bytes were made from */
         return NULL;
     }
     application->message = message_unpack(kind->descriptor, application->view.message, node->arena, &error);

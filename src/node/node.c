@@ -157,6 +157,9 @@ void node_submit(struct node *node, struct node_request *request)
     case NODE_MEMBER_PROMOTE:
         node_change_members(node, request);
         break;
+    case NODE_MOVE_LEADER:
+        node_move_leader(node, request);
+        break;
     case NODE_TXN:
         if (kv_txn_is_read_only(request->message))
             node_read_submit(node, request);
@@ -209,7 +212,7 @@ void node_stop(struct node *node)
                                            &node->compactions, &node->reads_waiting,
                                            &node->reads_asked, &node->reads_confirmed,
                                            &node->reads_local, &node->settling,
-                                           &node->jobs};
+                                           &node->jobs,        &node->transfers};
     for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) {
         struct node_request *request;
         while ((request = TAILQ_FIRST(queues[i])) != NULL) {
@@ -362,6 +365,7 @@ struct error *node_run(struct node *node)
     TRY(node_read_serve(node));
     TRY(compact_some(node));
     answer_compactions(node);
+    node_answer_transfers(node);
     TRY(node_serve_settled(node));
     bool more = false;
     TRY(watch_hub_run(node->watches, node->now, node->config.limits.range_slice, &more));

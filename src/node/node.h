@@ -65,11 +65,13 @@ enum node_operation {
     NODE_MEMBER_UPDATE,
     NODE_MEMBER_PROMOTE, /* only the leader can: API_ERROR_NOT_LEADER elsewhere */
     NODE_ALARM,
+    NODE_MOVE_LEADER, /* only the leader can, see NODE_MEMBER_PROMOTE */
+    NODE_DOWNGRADE,
     NODE_STATUS,
     NODE_HASH,
     NODE_HASH_KV,
-    NODE_SETTLE, /* answers when all that is applied by now is committed; no message, response: the storage
-                    version */
+    NODE_SETTLE, /* answers when all that is applied by now is committed; no message, response: the
+                    storage version if the backend names one */
     NODE_OPERATION_COUNT,
 };
 

@@ -136,6 +136,7 @@ struct node {
     struct node_request_queue proposed;       /* all waiters, oldest first, for the timeout */
     struct node_request_queue compactions;    /* physical compactions that wait for the removal */
     struct node_request_queue member_changes; /* waiters without a timeout */
+    struct node_request_queue transfers;      /* wait for another member to lead */
     bool publishing;                          /* the member's attributes were proposed */
     int64_t publish_retry;
     int64_t version_next; /* when the leader looks at the cluster version again */
@@ -253,10 +254,19 @@ struct node_member_version *node_find_peer(struct node *node, uint64_t id);
 void node_change_members(struct node *node, struct node_request *request);
 void node_answer_member_change(struct node *node, struct node_request *request);
 void node_format_version(char text[NODE_VERSION_SIZE], struct version version);
-/* The meta row of that name, "" when there is none. */
-char *node_storage_version(struct node *node, char text[NODE_VERSION_SIZE]);
-/* The meta row alone, as snapshots tell it: "" up to 3.5. */
+/* The meta row of that name, as snapshots tell it: "" up to 3.5, which had none. */
 char *node_stored_version(struct node *node, char text[NODE_VERSION_SIZE]);
+/* The same; without the row it is told from what else is there. */
+char *node_storage_version(struct node *node, char text[NODE_VERSION_SIZE]);
+
+/* ---- orders.c ---- */
+void node_move_leader(struct node *node, struct node_request *request);
+void node_answer_transfers(struct node *node);
+/* Well-formed? Asked before anybody else is. */
+enum api_error node_check_downgrade_request(const Etcdserverpb__DowngradeRequest *request);
+/* VALIDATE and ENABLE stand behind a ReadIndex round. */
+void node_downgrade(struct node *node, struct node_request *request);
+void node_begin_downgrade_response(struct node *node);
 
 /* ---- alarms.c ---- */
 struct error *node_alarms_recover(struct node *node) __attribute__((warn_unused_result));

@@ -34,6 +34,9 @@ static bool needs_round(const struct node *node, const struct node_request *requ
         return !kv_txn_is_serializable(request->message);
     case NODE_MEMBER_LIST:
         return ((const Etcdserverpb__MemberListRequest *)request->message)->linearizable;
+    case NODE_DOWNGRADE:
+        return ((const Etcdserverpb__DowngradeRequest *)request->message)->action !=
+               ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__CANCEL;
     default:
         return false;
     }
@@ -45,6 +48,7 @@ void node_read_submit(struct node *node, struct node_request *request)
     if (request->operation == NODE_RANGE) error = kv_check_range(request->message);
     if (request->operation == NODE_TXN)
         error = kv_check_txn(request->message, node->config.limits.max_txn_operations);
+    if (request->operation == NODE_DOWNGRADE) error = node_check_downgrade_request(request->message);
     if (error != API_OK)
         node_reply(node, request, error);
     else
@@ -406,6 +410,9 @@ static struct error *serve(struct node *node, struct node_request *request)
         return NULL;
     case NODE_MEMBER_LIST:
         node_member_list(node, request);
+        return NULL;
+    case NODE_DOWNGRADE:
+        node_downgrade(node, request);
         return NULL;
     case NODE_LEASE_KEEP_ALIVE:
         serve_keep_alive(node, request);

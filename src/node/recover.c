@@ -114,7 +114,8 @@ static void init_queues(struct node *node)
 {
     struct node_request_queue *queues[] = {&node->proposed,    &node->member_changes,  &node->compactions,
                                            &node->reads_local, &node->settling,        &node->reads_waiting,
-                                           &node->reads_asked, &node->reads_confirmed, &node->jobs};
+                                           &node->reads_asked, &node->reads_confirmed, &node->jobs,
+                                           &node->transfers};
     for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) TAILQ_INIT(queues[i]);
     STAILQ_INIT(&node->apply_queue);
 }

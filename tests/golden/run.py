@@ -2,8 +2,9 @@
 """Replays transcripts of etcd's command line tools against a pair of client and server.
 
     run.py --client DIR --server FILE [--client-is ours|real] [--server-is ours|real] [GROUP ...]
+    run.py --all [--client DIR] [--server FILE] [GROUP ...]
 
-DIR holds etcdctl (and etcdutl; default: the current folder), FILE is an etcd server (default: ./etcd). The transcripts are
+With --all every pair of ours with real ones of $ETCD35_BIN is run, one after the other. DIR holds etcdctl (and etcdutl; default: the current folder), FILE is an etcd server (default: ./etcd). The transcripts are
 looked for in $GOLDEN_DIR (default: ../shared/golden/etcdctl beside the source tree); without them the script says so and
 exits with 77 (automake: skipped). Groups run side by side; each starts its own servers on free loopback ports, runs its
 cases in order and compares exit code, standard output and standard error with what the transcript has, after masking
@@ -16,7 +17,7 @@ what is expected instead and why:
     server-ours.json  our server follows etcd 3.6
     server-3.5.json   a real server of another 3.5 release
     client-3.5.json   a real client of another 3.5 release
-    scope.json        cases that are not run at all, with the reason; they are counted and listed
+    scope.json        cases that are not run at all, with the reason; they are counted and listed ("auth/*": all of a group)
 
 Exit code: 0 when nothing failed.
 """
@@ -150,12 +151,14 @@ def comparable_fields(data, masks):
 class Deviations:
     """Tables of what this pair is expected to do otherwise."""
 
-    def __init__(self, names, server_version):
+    def __init__(self, names, client_is, server_version):
         self.entries = {}
         for name in names:
             for case, list_of_entries in load(os.path.join(HERE, name)).items():
                 for entry in list_of_entries:
                     if 'server' in entry and not server_version.startswith(entry['server']):
+                        continue
+                    if entry.get('client', client_is) != client_is:
                         continue
                     self.entries.setdefault(case, []).append(entry)
 
@@ -167,7 +170,7 @@ class Deviations:
         for entry in self.entries[name]:
             if not entry.get('why'):
                 raise Mistake('%s: a deviation without a reason' % name)
-            for field in ('exit', 'stdout', 'stderr', 'min_seconds', 'stdout_b64', 'stdin', 'env'):
+            for field in ('argv', 'exit', 'stdout', 'stderr', 'min_seconds', 'stdout_b64', 'stdin', 'env'):
                 if field in entry:
                     case[field] = entry[field]
             for field in ('stdout', 'stderr'):
@@ -281,6 +284,8 @@ class Player:
         return text
 
     def take_out(self, text):
+        # Ids are printed sixteen wide: blanks stand for leading zeros.
+        text = re.sub(r'\b(Member|cluster) +(?=[0-9a-f]{9,15}\b)', r'\1 ', text)
         for version in self.versions:
             text = re.sub(r'\b%s\b' % re.escape(version), TRANSCRIPT_VERSION, text)
         for name, value in sorted(self.variables.items(), key=lambda item: -len(item[1])):
@@ -443,8 +448,9 @@ class Run:
         else:
             tables.append('client-3.5.json')
         tables.append('server-ours.json' if options.server_is == 'ours' else 'server-3.5.json')
-        self.deviations = Deviations(tables, self.server_version)
-        self.scope = {name: reason for name, reason in load(os.path.join(HERE, 'scope.json'))[options.client_is].items()}
+        self.deviations = Deviations(tables, options.client_is, self.server_version)
+        scope = load(os.path.join(HERE, 'scope.json'))
+        self.scope = {**scope['client ' + options.client_is], **scope['server ' + options.server_is]}
         self.seen = set()
 
     @staticmethod
@@ -460,6 +466,11 @@ class Run:
             return [json.loads(line) for line in file if line.strip()]
 
     def play_group(self, group):
+        begin = time.monotonic()
+        if group + '/*' in self.scope:
+            names = [group + '/' + case['name'] for case in self.cases_of(group)]
+            self.seen.update(names, [group + '/*'])
+            return 0, [self.summary(group, 0, 0, len(names), begin), '               all: ' + self.scope[group + '/*']]
         table = self.groups_table[group]
         arguments = table['server_args']
         if not self.server_version.startswith('3.5'):
@@ -474,7 +485,7 @@ class Run:
             os.makedirs(scratch)
             player = Player(self.options.client, servers, scratch, self.masks,
                             {self.server_version, self.client_version})
-            return self.play_cases(group, player)
+            return self.play_cases(group, player, begin)
         finally:
             if player:
                 player.close()
@@ -482,7 +493,12 @@ class Run:
                 server.stop()
             shutil.rmtree(folder, ignore_errors=True)
 
-    def play_cases(self, group, player):
+    @staticmethod
+    def summary(group, passed, failed, left_out, begin):
+        return '%-12s %3d passed  %3d failed  %3d out of scope  %3d s' % (group, passed, failed, left_out,
+                                                                          time.monotonic() - begin)
+
+    def play_cases(self, group, player, begin):
         passed, failed, left_out, report = 0, 0, [], []
         for case in self.cases_of(group):
             name = group + '/' + case['name']
@@ -499,7 +515,7 @@ class Run:
                 passed += 1
                 if self.options.verbose:
                     report.append('  ok   ' + name)
-        report.append('%-12s %3d passed  %3d failed  %3d out of scope' % (group, passed, failed, len(left_out)))
+        report.append(self.summary(group, passed, failed, len(left_out), begin))
         report += ['               %s: %s' % (name, self.scope[group + '/' + name]) for name in left_out]
         return failed, report
 
@@ -512,6 +528,8 @@ class Run:
 
     def play(self, groups):
         failed = 0
+        print('== %s etcdctl %s, %s etcd %s' % (self.options.client_is, self.client_version,
+                                                self.options.server_is, self.server_version))
         with concurrent.futures.ThreadPoolExecutor(self.options.jobs) as pool:
             # The longest ones first.
             order = sorted(groups, key=lambda group: LONG.index(group) if group in LONG else len(LONG))
@@ -524,13 +542,42 @@ class Run:
         return 1 if failed else 0
 
 
+def program_missing(options):
+    if not os.path.exists(os.path.join(options.client, 'etcdctl')):
+        return 'no etcdctl at --client=%r' % options.client
+    if not os.path.exists(options.server):
+        return 'no etcd at --server=%r' % options.server
+    return None
+
+
+def pairs(options):
+    """What is to be run: one pair, or all that can be made of ours and the real ones."""
+    if not options.all:
+        return [options]
+    real = os.environ.get('ETCD35_BIN')
+    if not real:
+        print('only our own: ETCD35_BIN names no folder with a real etcd 3.5')
+    result = []
+    for client_is in ('ours', 'real') if real else ('ours',):
+        for server_is in ('ours', 'real') if real else ('ours',):
+            pair = argparse.Namespace(**vars(options))
+            pair.client_is, pair.server_is = client_is, server_is
+            if client_is == 'real':
+                pair.client = os.path.abspath(real)
+            if server_is == 'real':
+                pair.server = os.path.abspath(os.path.join(real, 'etcd'))
+            result.append(pair)
+    return result
+
+
 def main():
     parser = argparse.ArgumentParser(description='Replays transcripts of etcdctl.')
     parser.add_argument('--client', default=os.environ.get('GOLDEN_CLIENT', '.'), help='folder with etcdctl')
     parser.add_argument('--server', default=os.environ.get('GOLDEN_SERVER', './etcd'), help='the etcd program')
     parser.add_argument('--client-is', choices=['ours', 'real'], default=os.environ.get('GOLDEN_CLIENT_IS', 'ours'))
     parser.add_argument('--server-is', choices=['ours', 'real'], default=os.environ.get('GOLDEN_SERVER_IS', 'ours'))
-    parser.add_argument('-j', '--jobs', type=int, default=4, help='groups that run side by side')
+    parser.add_argument('-j', '--jobs', type=int, default=8, help='groups that run side by side')
+    parser.add_argument('--all', action='store_true', help='every pair of ours and of $ETCD35_BIN')
     parser.add_argument('-v', '--verbose', action='store_true')
     parser.add_argument('groups', nargs='*', help='default: ' + ' '.join(GROUPS))
     options = parser.parse_args()
@@ -538,17 +585,15 @@ def main():
     if not os.path.exists(os.path.join(golden, 'groups.json')):
         print('skipped: no transcripts at GOLDEN_DIR=%r' % golden)
         return SKIPPED
-    if not options.client or not os.path.exists(os.path.join(options.client, 'etcdctl')):
-        print('skipped: no etcdctl at --client=%r' % options.client)
-        return SKIPPED
-    if not options.server or not os.path.exists(options.server):
-        print('skipped: no etcd at --server=%r' % options.server)
+    missing = program_missing(options)
+    if missing:
+        print('skipped: ' + missing)
         return SKIPPED
     options.client, options.server = os.path.abspath(options.client), os.path.abspath(options.server)
     # A handler of ours becomes the default in what we start, even when we were started with the signal ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return Run(options, golden).play(options.groups or GROUPS)
+        return max([Run(pair, golden).play(options.groups or GROUPS) for pair in pairs(options)])
     except Mistake as mistake:
         print('cannot go on: %s' % mistake)
         return 2
