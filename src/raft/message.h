@@ -22,7 +22,7 @@ void raft_describe_soft_state(struct buf *out, struct raft_soft_state state);
 void raft_describe_hard_state(struct buf *out, struct raft_hard_state state);
 void raft_describe_conf_state(struct buf *out, const struct raft_conf_state *state);
 void raft_describe_snapshot(struct buf *out, const struct raft_snapshot *snapshot);
-/* The configuration as in voters=(1 2)&&(1) learners=(3); ids in hex. */
+/* The configuration as in voters=(1 2)&&(1) learners=(3); ids in decimal. */
 void raft_describe_config(struct buf *out, const struct raft_conf_state *config);
 void raft_describe_progress(struct buf *out, const struct raft_progress_status *progress);
 /* The changes of a conf change, v1 r2; and the whole of it, as in a log line. */
