@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import statistics
 import struct
 import subprocess
@@ -21,6 +20,9 @@ import sys
 import tempfile
 import time
 import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+from ports import free_port  # noqa: E402
 
 KEY = b"bench-key-000001"
 VALUE = b"v" * 256
@@ -48,12 +50,6 @@ CALLS = {
     "range": ("/etcdserverpb.KV/Range", frame(field(1, KEY))),
     "serializable range": ("/etcdserverpb.KV/Range", frame(field(1, KEY) + bytes([7 << 3, 1]))),
 }
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Server:

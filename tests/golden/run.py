@@ -37,6 +37,9 @@ import threading
 import time
 import urllib.request
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+from ports import free_port  # noqa: E402
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 SKIPPED = 77
 CASE_SECONDS = 60
@@ -200,10 +203,7 @@ class HeldPort:
 
 class Server:
     def __init__(self, program, arguments, folder):
-        client, peer = HeldPort(), HeldPort()
-        self.client, self.peer = client.address, peer.address
-        client.release()
-        peer.release()
+        self.client, self.peer = ('127.0.0.1:%d' % free_port() for _ in range(2))
         self.log = os.path.join(folder, 'log')
         os.makedirs(folder)
         environment = {k: v for k, v in os.environ.items() if not k.startswith('ETCD')}

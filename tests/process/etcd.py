@@ -8,12 +8,14 @@ import os
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+from ports import free_ports  # noqa: E402
 
 ORIGINAL_ENVIRONMENT = dict(os.environ)
 # grpc reads its proxies from the environment; everything here is on loopback.
@@ -41,16 +43,6 @@ ETCD35 = os.environ.get("ETCD35_BIN", "")
 def setting(name, default):
     """A number that the environment may change: longer runs for the soak, shorter ones while debugging."""
     return int(os.environ.get(name, default))
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def raise_descriptor_limit():

@@ -10,13 +10,15 @@ import argparse
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
 import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+from ports import free_port  # noqa: E402
 
 try:
     import pexpect
@@ -29,9 +31,7 @@ PATIENCE = 15
 
 
 def free_address():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return '127.0.0.1:%d' % probe.getsockname()[1]
+    return '127.0.0.1:%d' % free_port()
 
 
 class Server:

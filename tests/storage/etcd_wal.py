@@ -8,26 +8,18 @@ fill more than one segment, and each time look into its data directory and start
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+from ports import free_ports  # noqa: E402
+
 TOOL = os.path.abspath("tests/storage/wal_tool")
 SNAPSHOT_COUNT = 40
 LARGE_VALUE = "x" * (1 << 20)
 LARGE_PUTS = 66  # more than a segment of 64,000,000 bytes
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 class Etcd:

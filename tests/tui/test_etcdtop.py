@@ -10,13 +10,15 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import termios
 import time
 import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+from ports import free_port  # noqa: E402
 
 try:
     import pexpect
@@ -45,12 +47,6 @@ def server_program():
         if os.access(program, os.X_OK):
             return os.path.abspath(program)
     return shutil.which("etcd")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Server:
