@@ -15,6 +15,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -657,16 +658,26 @@ static void an_interrupted_lock_leaves_no_key(void **state)
 
 struct observed {
     char values[8][16];
-    size_t count, wanted;
+    atomic_size_t count; /* read by the test while the observer's thread goes on */
+    size_t wanted;
 };
+
+/* The observer tells states, not history: each must have been seen before the next one comes. */
+static void wait_until_seen(struct observed *observed, size_t count)
+{
+    for (int i = 0; i < 3000 && atomic_load(&observed->count) < count; i++) usleep(10000);
+    assert_true(atomic_load(&observed->count) >= count);
+}
 
 static bool on_leader(void *context, const Etcdserverpb__RangeResponse *response)
 {
     struct observed *observed = (struct observed *)context;
     struct bytes value = message_bytes(response->kvs[0]->value);
-    snprintf(observed->values[observed->count++], sizeof(observed->values[0]), "%.*s", (int)value.size,
+    size_t count = atomic_load(&observed->count);
+    snprintf(observed->values[count], sizeof(observed->values[0]), "%.*s", (int)value.size,
              (const char *)value.data);
-    return observed->count < observed->wanted;
+    atomic_store(&observed->count, count + 1);
+    return count + 1 < observed->wanted;
 }
 
 struct observer {
@@ -697,11 +708,11 @@ static void an_election_passes_from_leader_to_leader(void **state)
     expect_success(recipe_session_new(blocking, 10, &first));
     expect_success(recipe_session_new(blocking, 10, &second));
     expect_success(recipe_campaign(first, "election", BYTES_LITERAL("one"), &one));
-    usleep(300000); /* the observer tells states, not history: let it see each */
+    wait_until_seen(&observer.observed, 1);
     expect_success(recipe_proclaim(first, &one, BYTES_LITERAL("one again")));
     expect_success(recipe_leader(blocking, "election", arena, &leader));
     assert_true(bytes_equal(message_bytes(leader->kvs[0]->value), BYTES_LITERAL("one again")));
-    usleep(300000);
+    wait_until_seen(&observer.observed, 2);
     expect_success(recipe_resign(first, &one));
     expect_error(recipe_proclaim(first, &one, BYTES_LITERAL("late")), "election: not leader");
     expect_success(recipe_campaign(second, "election", BYTES_LITERAL("two"), &two));
