@@ -4,11 +4,13 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "net/loop.h"
+#include "server/log_rotation.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -22,7 +24,8 @@ enum { OUTPUTS_MAX = 16, SAMPLES = 512, SAMPLE_FIRST = 100, SAMPLE_THEREAFTER = 
 struct outputs {
     int files[OUTPUTS_MAX];
     size_t count;
-    bool is_journal; /* files[0] is a datagram socket to it */
+    bool is_journal;               /* files[0] is a datagram socket to it */
+    struct log_rotation *rotation; /* one more, or NULL */
 };
 
 static struct {
@@ -154,17 +157,54 @@ static void write_line(int output, struct bytes line)
     }
 }
 
+/* What is too long for a datagram goes as a sealed file, as the journal's protocol wants it. */
+static bool send_as_file(int journal, struct bytes message)
+{
+    int file = memfd_create("journal-message", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+    if (file < 0) return false;
+    bool ok = write(file, message.data, message.size) == (ssize_t)message.size &&
+              fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0;
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.bytes = {0}};
+    struct msghdr header = {.msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(rights), &file, sizeof(int));
+    ok = ok && sendmsg(journal, &header, MSG_NOSIGNAL) >= 0;
+    close(file);
+    return ok;
+}
+
 /* The journal takes fields as NAME=value lines; a value with a newline in it would need the binary form, and
- * a log line has none. */
-static void write_journal(int journal, struct bytes line, enum log_level level)
+ * a log line has none but its last byte. */
+static bool write_journal(int journal, struct bytes line, const struct log_record *record)
 {
     static const char *const priorities[] = {"7", "6", "4", "3", "2"};
+    const char *caller = last_two_parts(record->file);
     struct buf message = {0};
-    buf_printf(&message, "PRIORITY=%s\nPACKAGE=etcd\nSYSLOG_IDENTIFIER=etcd\nMESSAGE=",
-               priorities[level > LOG_FATAL ? LOG_FATAL : level]);
+    buf_printf(&message, "PRIORITY=%s\nPACKAGE=%.*s\nSYSLOG_IDENTIFIER=%s\nMESSAGE=",
+               priorities[record->level > LOG_FATAL ? LOG_FATAL : record->level], (int)strcspn(caller, "/"),
+               caller, program_invocation_short_name);
     buf_append_bytes(&message, line);
-    write_line(journal, buf_bytes(&message));
+    bool sent = send(journal, message.data, message.size, MSG_NOSIGNAL) >= 0;
+    if (!sent && (errno == EMSGSIZE || errno == ENOBUFS)) sent = send_as_file(journal, buf_bytes(&message));
     buf_deinit(&message);
+    return sent;
+}
+
+static void write_outputs(struct bytes line, const struct log_record *record, int64_t wall)
+{
+    const struct outputs *outputs = &state.outputs;
+    if (outputs->is_journal) {
+        if (!write_journal(outputs->files[0], line, record)) write_line(STDERR_FILENO, line);
+        return;
+    }
+    for (size_t i = 0; i < outputs->count; i++) write_line(outputs->files[i], line);
+    if (outputs->rotation != NULL) log_rotation_write(outputs->rotation, line, wall);
 }
 
 static void emit(void *context, const struct log_record *record)
@@ -175,23 +215,23 @@ static void emit(void *context, const struct log_record *record)
     if (!is_sampled_out(record, wall)) {
         buf_clear(&state.line);
         logging_format_line(&state.line, state.format, record, wall);
-        if (state.outputs.is_journal)
-            write_journal(state.outputs.files[0], buf_bytes(&state.line), record->level);
-        else
-            for (size_t i = 0; i < state.outputs.count; i++)
-                write_line(state.outputs.files[i], buf_bytes(&state.line));
+        write_outputs(buf_bytes(&state.line), record, wall);
     }
     pthread_mutex_unlock(&state.mutex);
 }
 
 /* ---- outputs ---- */
 
-static struct error *open_journal(struct outputs *outputs)
+static struct error *open_journal(const char *path, struct outputs *outputs)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = JOURNAL_SOCKET};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (path == NULL) path = JOURNAL_SOCKET;
+    if (strlen(path) >= sizeof(address.sun_path))
+        return error_new(ERROR_INVALID, "can't find journal (%s): the path is too long", path);
+    memcpy(address.sun_path, path, strlen(path));
     int journal = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (journal < 0 || connect(journal, (struct sockaddr *)&address, sizeof(address)) != 0) {
-        struct error *error = error_system(errno, "can't find journal (%s)", JOURNAL_SOCKET);
+        struct error *error = error_system(errno, "can't find journal (%s)", path);
         if (journal >= 0) close(journal);
         return error;
     }
@@ -200,15 +240,20 @@ static struct error *open_journal(struct outputs *outputs)
     return NULL;
 }
 
-static struct error *open_output(const char *name, struct outputs *outputs)
+static bool is_stream(const char *name)
 {
-    int output = STDERR_FILENO;
+    return strcmp(name, "default") == 0 || strcmp(name, "stderr") == 0 || strcmp(name, "stdout") == 0;
+}
+
+static struct error *open_output(const char *name, const struct logging_options *options,
+                                 const struct log_rotation_options *rotation, struct outputs *outputs)
+{
     if (outputs->count == OUTPUTS_MAX)
         return error_new(ERROR_LIMIT, "--log-outputs names more than %d outputs", OUTPUTS_MAX);
-    if (strcmp(name, "systemd/journal") == 0) return open_journal(outputs);
-    if (strcmp(name, "stdout") == 0) {
-        output = STDOUT_FILENO;
-    } else if (strcmp(name, "default") != 0 && strcmp(name, "stderr") != 0) {
+    if (strcmp(name, "systemd/journal") == 0) return open_journal(options->journal, outputs);
+    if (rotation != NULL && !is_stream(name)) return log_rotation_open(name, rotation, &outputs->rotation);
+    int output = strcmp(name, "stdout") == 0 ? STDOUT_FILENO : STDERR_FILENO;
+    if (!is_stream(name)) {
         output = open(name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
         if (output < 0) return error_system(errno, "open sink \"%s\": open %s", name, name);
     }
@@ -228,20 +273,43 @@ static void close_outputs(struct outputs *outputs)
 {
     for (size_t i = 0; i < outputs->count; i++)
         if (outputs->files[i] > STDERR_FILENO) close(outputs->files[i]);
+    log_rotation_close(outputs->rotation);
     *outputs = (struct outputs){0};
 }
 
-static struct error *open_outputs(const char *list, struct outputs *outputs)
+/* Rotation is for one file; streams may stand beside it. */
+static struct error *check_rotation(const char *list, const struct logging_options *options,
+                                    struct log_rotation_options *rotation)
 {
+    size_t files = 0;
+    if (options->rotation == NULL) return NULL;
+    for (; *list != '\0'; list += strcspn(list, ","), list += *list == ',') {
+        char name[16];
+        size_t size = strcspn(list, ",");
+        snprintf(name, sizeof(name), "%.*s", size < sizeof(name) ? (int)size : 0, list);
+        files += !is_stream(name);
+    }
+    if (files != 1 || names_output(options->outputs, "systemd/journal"))
+        return error_new(ERROR_INVALID, "--log-outputs requires a single file path when "
+                                        "--log-rotate-config-json is defined");
+    return log_rotation_parse(options->rotation, rotation);
+}
+
+static struct error *open_outputs(const struct logging_options *options, struct outputs *outputs)
+{
+    const char *list = options->outputs;
     bool several = strchr(list, ',') != NULL;
+    struct log_rotation_options rotation = {0};
     if (several && names_output(list, "default"))
         return error_new(ERROR_INVALID, "multi logoutput for \"default\" is not supported yet");
     if (several && names_output(list, "systemd/journal"))
         return error_new(ERROR_INVALID, "the journal cannot be combined with other --log-outputs (%s)", list);
+    TRY(check_rotation(list, options, &rotation));
     if (names_output(list, "/dev/null")) return NULL;
     char *copy = mem_strdup(list), *rest = copy, *name;
     struct error *error = NULL;
-    while (error == NULL && (name = strsep(&rest, ",")) != NULL) error = open_output(name, outputs);
+    while (error == NULL && (name = strsep(&rest, ",")) != NULL)
+        error = open_output(name, options, options->rotation == NULL ? NULL : &rotation, outputs);
     free(copy);
     return error;
 }
@@ -249,7 +317,7 @@ static struct error *open_outputs(const char *list, struct outputs *outputs)
 struct error *logging_open(const struct logging_options *options, const struct logger **logger)
 {
     struct outputs outputs = {0};
-    struct error *error = open_outputs(options->outputs, &outputs);
+    struct error *error = open_outputs(options, &outputs);
     if (error != NULL) {
         close_outputs(&outputs);
         return error;

@@ -25,12 +25,15 @@ struct logging_options {
     const char *outputs; /* --log-outputs */
     enum log_level level;
     enum logging_format format;
+    const char *rotation; /* --log-rotation-config-json; NULL: without --enable-log-rotation */
+    const char *journal;  /* socket of the journal; NULL: systemd's */
 };
 
 /* Opens the outputs: "default", "stderr", "stdout", "systemd/journal" or a path to append to; several
  * separated by commas, of which each gets every line. "/dev/null" among them silences all. "default" and the
- * journal stand alone. One log per process; *logger lives until logging_close. After an error it is what it
- * was before, so that the error can be logged. */
+ * journal stand alone; rotation needs one file among them (server/log_rotation.h). What the journal does not
+ * take is written to stderr. One log per process; *logger lives until logging_close. After an error it is
+ * what it was before, so that the error can be logged. */
 struct error *logging_open(const struct logging_options *options, const struct logger **logger)
     __attribute__((warn_unused_result));
 void logging_close(void);

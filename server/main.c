@@ -72,6 +72,7 @@ static struct error *open_log(const struct options *options, const struct logger
     struct logging_options log = {
         .outputs = options->log_outputs,
         .format = strcmp(options->log_format, "console") == 0 ? LOGGING_CONSOLE : LOGGING_JSON,
+        .rotation = options->enable_log_rotation ? options->log_rotation_config_json : NULL,
     };
     if (!logging_parse_level(options->log_level, &log.level))
         return error_new(ERROR_INVALID, "unrecognized level: \"%s\"", options->log_level);

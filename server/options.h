@@ -58,6 +58,7 @@ struct options {
     const char *log_level;
     const char *log_outputs;
     const char *log_format; /* "json", "console" */
+    const char *log_rotation_config_json;
     const char *logger;
     const char *metrics; /* "basic", "extensive" */
     const char *auto_compaction_mode;
@@ -93,6 +94,7 @@ struct options {
     bool unsafe_no_fsync;
     bool enable_grpc_gateway;
     bool enable_pprof;
+    bool enable_log_rotation;
     bool version;
     bool help;
 
