@@ -2,7 +2,7 @@
 
 #include "member/log.h"
 #include "net/loop.h"
-#include "storage/backend.h"
+#include "storage/snap.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -19,11 +19,25 @@ struct worker {
     int wake; /* eventfd */
 };
 
+/* Work for the backend thread. Embed it. */
+struct work {
+    struct mail mail;
+    void (*run)(struct engine *engine, struct work *work);
+};
+
 /* A batch on its way to the backend thread and back. */
 struct commit {
-    struct mail mail;
+    struct work work;
     struct engine_task done;
     struct backend_batch *batch;
+};
+
+/* A received database likewise, and then the state of before it, to be freed. */
+struct install {
+    struct work work, clean_up;
+    struct engine_task done;
+    uint64_t index; /* 0: none is under way */
+    struct node_state *state;
 };
 
 struct engine {
@@ -34,7 +48,8 @@ struct engine {
     struct backend *backend;
     struct member_log log; /* log thread */
     struct worker node_worker, log_worker, backend_worker;
-    struct commit commit;        /* at most one is out */
+    struct commit commit; /* at most one is out, and not while a database is installed */
+    struct install install;
     struct engine_task log_done; /* wakes the node thread for `log_written` */
     struct mailbox log_written;  /* struct node_log_write, durable, by .mail */
     struct engine_task stop_task;
@@ -121,9 +136,7 @@ static void log_is_durable(struct engine *engine, struct node *node, struct engi
     while (mail != NULL) {
         struct node_log_write *write = (struct node_log_write *)mail;
         mail = mail->next;
-        uint64_t snapshot = write->snapshot == NULL ? 0 : write->snapshot->index;
         node_log_persisted(node, write);
-        if (snapshot != 0) node_snapshot_saved(node, snapshot);
     }
 }
 
@@ -139,13 +152,21 @@ static void *run_backend(void *argument)
             worker_sleep(&engine->backend_worker, INT64_MAX);
             continue;
         }
-        struct commit *commit = (struct commit *)mail;
-        assert(mail->next == NULL);
-        struct error *error =
-            atomic_load(&engine->failed) ? NULL : backend_commit(engine->backend, commit->batch);
-        if (error != NULL) engine_fail(engine, error);
-        if (!atomic_load(&engine->failed)) engine_post(engine, &commit->done);
+        while (mail != NULL) {
+            struct work *work = (struct work *)mail;
+            mail = mail->next;
+            work->run(engine, work);
+        }
     }
+}
+
+static void commit_batch(struct engine *engine, struct work *work)
+{
+    (void)work;
+    struct error *error =
+        atomic_load(&engine->failed) ? NULL : backend_commit(engine->backend, engine->commit.batch);
+    if (error != NULL) engine_fail(engine, error);
+    if (!atomic_load(&engine->failed)) engine_post(engine, &engine->commit.done);
 }
 
 static void batch_is_committed(struct engine *engine, struct node *node, struct engine_task *task)
@@ -155,6 +176,36 @@ static void batch_is_committed(struct engine *engine, struct node *node, struct 
     engine->commit.batch = NULL;
     struct error *error = node_backend_committed(node, batch);
     if (error != NULL) engine_fail(engine, error);
+}
+
+static void install_database(struct engine *engine, struct work *work)
+{
+    (void)work;
+    struct install *install = &engine->install;
+    if (atomic_load(&engine->failed)) return;
+    char *path = snap_database_path(engine->snap_directory, install->index);
+    struct error *error = backend_install(engine->backend, path, install->index);
+    free(path);
+    if (error == NULL) error = node_state_open(&engine->node_config, engine->backend, &install->state);
+    if (error != NULL)
+        engine_fail(engine, error);
+    else
+        engine_post(engine, &install->done);
+}
+
+static void free_former_state(struct engine *engine, struct work *work)
+{
+    (void)work;
+    node_state_free(engine->install.state);
+    engine->install.state = NULL;
+}
+
+static void database_is_installed(struct engine *engine, struct node *node, struct engine_task *task)
+{
+    (void)task;
+    node_installed(node, engine->install.state);
+    engine->install.index = 0;
+    worker_put(&engine->backend_worker, &engine->install.clean_up.mail);
 }
 
 /* ---- node thread ---- */
@@ -181,15 +232,59 @@ static void drop_peer_messages(struct mail *mail)
     }
 }
 
+/* The image is what was committed last: before the next batch is. */
+static struct error *begin_image(struct engine *engine, uint64_t index, struct backend_reader *reader)
+{
+    uint64_t found = 0;
+    TRY(backend_read_begin(engine->backend, reader));
+    struct error *error = backend_reader_index(reader, &found);
+    assert(error != NULL || found == index);
+    if (error != NULL) backend_read_end(reader);
+    return error;
+}
+
+static void hand_out_snapshots(struct engine *engine, struct mail *mail)
+{
+    const struct engine_config *config = &engine->config;
+    while (mail != NULL) {
+        struct node_peer_message *message = (struct node_peer_message *)mail;
+        struct backend_reader reader;
+        mail = mail->next;
+        struct error *error = begin_image(engine, message->message.snapshot->index, &reader);
+        if (error != NULL) {
+            engine_fail(engine, error);
+        } else if (config->on_snapshot != NULL) {
+            config->on_snapshot(config->context, message, &reader);
+            continue;
+        } else {
+            backend_read_end(&reader);
+        }
+        node_snapshot_reported(engine->node, message->message.to, false);
+        raft_message_deinit(&message->message);
+        free(message);
+    }
+}
+
+static void hand_out_to_backend(struct engine *engine, struct node_ready *ready)
+{
+    hand_out_snapshots(engine, ready->snapshots);
+    if (ready->batch != NULL) {
+        assert(engine->commit.batch == NULL && engine->install.index == 0);
+        engine->commit.batch = ready->batch;
+        worker_put(&engine->backend_worker, &engine->commit.work.mail);
+    }
+    if (ready->install != 0) {
+        assert(engine->commit.batch == NULL && engine->install.index == 0);
+        engine->install.index = ready->install;
+        worker_put(&engine->backend_worker, &engine->install.work.mail);
+    }
+}
+
 static void hand_out(struct engine *engine, struct node_ready *ready)
 {
     const struct engine_config *config = &engine->config;
     hand_out_list(&engine->log_worker, ready->log_writes);
-    if (ready->batch != NULL) {
-        assert(engine->commit.batch == NULL);
-        engine->commit.batch = ready->batch;
-        worker_put(&engine->backend_worker, &engine->commit.mail);
-    }
+    hand_out_to_backend(engine, ready);
     loop_post_begin();
     for (struct mail *mail = ready->replies; mail != NULL;) {
         struct node_request *request = (struct node_request *)mail;
@@ -218,10 +313,12 @@ static void hand_out(struct engine *engine, struct node_ready *ready)
     }
 }
 
-/* Stopping is over when the last log write and the last batch have come back. */
+/* Stopping is over when the last log write and the last batch have come back, and a database that is being
+ * installed is in place. */
 static bool is_drained(struct engine *engine)
 {
     if (atomic_load(&engine->failed)) return true;
+    if (engine->install.index != 0) return false;
     return engine->commit.batch == NULL && !backend_in_flight(engine->backend) &&
            backend_pending_operations(engine->backend) == 0;
 }
@@ -330,7 +427,11 @@ struct error *engine_start(const struct engine_config *config, struct engine **r
                  .now_context = config->node->now_context},
         .snap_directory = engine->snap_directory,
     };
+    engine->commit.work.run = commit_batch;
     engine->commit.done.run = batch_is_committed;
+    engine->install.work.run = install_database;
+    engine->install.done.run = database_is_installed;
+    engine->install.clean_up.run = free_former_state;
     engine->log_done.run = log_is_durable;
     mailbox_init(&engine->log_written);
     worker_init(&engine->node_worker);

@@ -17,6 +17,7 @@
 #include "base/mailbox.h"
 #include "mvcc/watch.h"
 #include "node/node.h"
+#include "storage/backend.h"
 #include "storage/fs.h"
 #include "storage/wal.h"
 
@@ -43,6 +44,11 @@ struct engine_config {
     void (*on_watch)(void *context, struct watch_message *message);
     /* For other members: struct node_peer_message, oldest first, taken. NULL: dropped. Node thread. */
     void (*on_peer_messages)(void *context, struct mail *messages);
+    /* A snapshot for another member: struct node_peer_message (RAFT_SNAP), and a reader of the image that
+     * belongs to it. Both are taken: send them, end the reader, then node_snapshot_reported, once. NULL:
+     * reported as failed. Node thread. */
+    void (*on_snapshot)(void *context, struct node_peer_message *message,
+                        const struct backend_reader *reader);
     /* Who belongs to the cluster, at the start and after each change; borrowed (cluster_copy it). May be
      * NULL. Node thread. */
     void (*on_membership)(void *context, const struct cluster *cluster);

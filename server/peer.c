@@ -383,14 +383,6 @@ static void send_one(struct peers *peers, struct node_peer_message *message)
         peer_message_free(message);
         return;
     }
-    if (message->message.type == RAFT_SNAP) {
-        log_warn(peers->logger,
-                 "a member is behind the log that is kept, and this release sends no snapshots",
-                 LOG_STRING("remote-peer-id", peer->id_text));
-        peer_message_free(message);
-        peer_report_snapshot(peer, false);
-        return;
-    }
     bool is_append = message->message.type == RAFT_APP;
     if (is_append && peer_writer_put(&peer->writers[PEER_STREAM_APPEND], message)) return;
     if (peer_writer_put(&peer->writers[PEER_STREAM_MESSAGE], message)) return;

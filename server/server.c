@@ -449,8 +449,9 @@ static void on_signal(uv_signal_t *handle, int number)
 static void purge_run(uv_work_t *work)
 {
     struct server *server = work->data;
-    struct error *error =
-        member_purge(&server->member, server->options->max_wals, server->options->max_snapshots);
+    int64_t applied = metric_gauge_read(&server->metrics.node->proposals_applied);
+    struct error *error = member_purge(&server->member, server->options->max_wals,
+                                       server->options->max_snapshots, (uint64_t)applied);
     if (error != NULL)
         log_warn(server->logger, "failed to remove old files", LOG_STRING("error", error->text));
     error_free(error);

@@ -154,6 +154,25 @@ static struct error *load_log(const struct member_options *options, struct membe
     return error;
 }
 
+/* A snapshot that is ahead of the backend came from another member, and the member ended before its database
+ * was put in place. */
+static struct error *install_received(const struct member_options *options, struct member *member,
+                                      const struct raft_snapshot *snapshot)
+{
+    bool exists = false;
+    char *path = snap_database_path(member->directory.snap, snapshot->index);
+    struct error *error = fs_exists(options->fs, path, &exists);
+    if (error == NULL && exists) error = backend_install(member->backend, path, snapshot->index);
+    if (error == NULL && !exists)
+        error = error_new(ERROR_CORRUPT,
+                          "failed to find database snapshot file (snap: snapshot file doesn't exist): the "
+                          "backend is at index %llu, the snapshot at %llu",
+                          (unsigned long long)backend_consistent_index(member->backend),
+                          (unsigned long long)snapshot->index);
+    free(path);
+    return error;
+}
+
 static struct error *restart(const struct member_options *options, struct member *member)
 {
     struct raft_snapshot snapshot = {0};
@@ -167,18 +186,19 @@ static struct error *restart(const struct member_options *options, struct member
                           member->directory.database);
     if (error == NULL && !had_database) error = open_backend(options, member);
     if (error == NULL && backend_consistent_index(member->backend) < snapshot.index)
-        error = error_new(ERROR_CORRUPT,
-                          "failed to find database snapshot file (snap: snapshot file doesn't exist): the "
-                          "backend is at index "
-                          "%llu, the snapshot at %llu",
-                          (unsigned long long)backend_consistent_index(member->backend),
-                          (unsigned long long)snapshot.index);
+        error = install_received(options, member, &snapshot);
     if (error == NULL) error = load_log(options, member, &snapshot);
     raft_snapshot_deinit(&snapshot);
     return error;
 }
 
 /* ---- life ---- */
+
+static struct error *release_databases(const struct member *member, uint64_t index)
+{
+    struct snap_options snap = {.fs = member->wal_options.fs, .logger = member->wal_options.logger};
+    return snap_release_databases(&snap, member->directory.snap, index);
+}
 
 struct error *member_open(const struct member_options *options, struct member *member)
 {
@@ -201,16 +221,19 @@ struct error *member_open(const struct member_options *options, struct member *m
     if (error == NULL) error = has_log ? restart(options, member) : start_new(options, member);
     /* Now that the database is locked nobody else can be using what lies about. */
     if (error == NULL) error = datadir_remove_leftovers(&member->directory, options->fs, options->logger);
+    if (error == NULL) error = release_databases(member, UINT64_MAX);
     if (error != NULL) error_free(member_close(member));
     return error;
 }
 
-struct error *member_purge(const struct member *member, uint64_t max_wals, uint64_t max_snapshots)
+struct error *member_purge(const struct member *member, uint64_t max_wals, uint64_t max_snapshots,
+                           uint64_t applied)
 {
     struct snap_options snap = {.fs = member->wal_options.fs, .logger = member->wal_options.logger};
     size_t removed = 0;
     TRY(wal_purge(&member->wal_options, member->directory.wal, max_wals, &removed));
-    return snap_purge(&snap, member->directory.snap, max_snapshots, &removed);
+    TRY(snap_purge(&snap, member->directory.snap, max_snapshots, &removed));
+    return release_databases(member, applied);
 }
 
 struct error *member_close(struct member *member)

@@ -52,9 +52,11 @@ struct member {
 struct error *member_open(const struct member_options *options, struct member *member)
     __attribute__((warn_unused_result));
 /* Removes the oldest log segments and snapshot files that nobody needs until so many are left (0: keeps all).
- * Any thread, one at a time, while the member is open. */
-struct error *member_purge(const struct member *member, uint64_t max_wals, uint64_t max_snapshots)
-    __attribute__((warn_unused_result));
+ * Received databases go that are below `applied`, the index that the node has applied: one that waits to be
+ * installed is above it, and one that raft did not want is soon below. Any thread, one at a time, while the
+ * member is open. */
+struct error *member_purge(const struct member *member, uint64_t max_wals, uint64_t max_snapshots,
+                           uint64_t applied) __attribute__((warn_unused_result));
 /* Closes what is left: the backend, and log and recovery if nobody took them. */
 struct error *member_close(struct member *member) __attribute__((warn_unused_result));
 

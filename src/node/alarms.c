@@ -11,25 +11,35 @@ static void encode_row(const struct alarm *alarm, struct buf *row)
     wire_uint_field_nonzero(row, 2, (uint64_t)alarm->type);
 }
 
+struct loading {
+    struct node_state *state;
+    struct arena *arena;
+    const struct logger *logger;
+};
+
 static bool load_row(void *context, struct bytes key, struct bytes value)
 {
-    struct node *node = context;
+    struct loading *loading = context;
+    struct node_state *state = loading->state;
     (void)value;
     Etcdserverpb__AlarmMember *row =
-        (void *)message_unpack(&etcdserverpb__alarm_member__descriptor, key, node->arena, NULL);
-    if (row == NULL || node->alarm_count == NODE_ALARMS_MAX) {
-        log_warn(node->logger, "ignored an alarm row that cannot be understood", LOG_BYTES("row", key));
+        (void *)message_unpack(&etcdserverpb__alarm_member__descriptor, key, loading->arena, NULL);
+    if (row == NULL || state->alarm_count == NODE_ALARMS_MAX) {
+        log_warn(loading->logger, "ignored an alarm row that cannot be understood", LOG_BYTES("row", key));
         return true;
     }
-    node->alarms[node->alarm_count++] = (struct alarm){.member_id = row->memberid, .type = (int)row->alarm};
+    state->alarms[state->alarm_count++] = (struct alarm){.member_id = row->memberid, .type = (int)row->alarm};
     return true;
 }
 
-struct error *node_alarms_recover(struct node *node)
+struct error *node_alarms_recover(struct backend *backend, const struct logger *logger,
+                                  struct node_state *state)
 {
-    node->alarm_count = 0;
-    arena_reset(node->arena);
-    return backend_scan(node->backend, BUCKET_ALARM, BYTES_EMPTY, BYTES_EMPTY, load_row, node);
+    struct loading loading = {.state = state, .arena = arena_new(), .logger = logger};
+    state->alarm_count = 0;
+    struct error *error = backend_scan(backend, BUCKET_ALARM, BYTES_EMPTY, BYTES_EMPTY, load_row, &loading);
+    arena_free(loading.arena);
+    return error;
 }
 
 static size_t find(const struct node *node, uint64_t member_id, int type)

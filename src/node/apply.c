@@ -440,6 +440,7 @@ struct error *node_apply_some(struct node *node)
 {
     size_t budget = ENTRIES_PER_RUN;
     struct node_apply_batch *batch;
+    if (node_is_installing(node)) return NULL;
     while ((batch = STAILQ_FIRST(&node->apply_queue)) != NULL) {
         TRY(apply_batch(node, batch, &budget));
         if (batch->next < batch->message.entries.count) {

@@ -200,11 +200,6 @@ void node_peer_unreachable(struct node *node, uint64_t id)
     raft_report_unreachable(node->raft, id);
 }
 
-void node_snapshot_reported(struct node *node, uint64_t id, bool success)
-{
-    raft_report_snapshot(node->raft, id, success);
-}
-
 void node_stop(struct node *node)
 {
     node->stopped = true;
@@ -284,7 +279,10 @@ static void take_ready(struct node *node)
         } else {
             struct node_peer_message *out = mem_zalloc(1, sizeof(*out));
             out->message = raft_message_take(message);
-            node_outbox_put(&node->peer_messages, &out->mail);
+            if (out->message.type == RAFT_SNAP)
+                node_snapshot_hold(node, out);
+            else
+                node_outbox_put(&node->peer_messages, &out->mail);
         }
     }
     raft_ready_deinit(&ready);
@@ -345,6 +343,23 @@ static void answer_compactions(struct node *node)
     }
 }
 
+/* What is done with the applied state. */
+static struct error *serve(struct node *node)
+{
+    TRY(node_read_serve(node));
+    TRY(compact_some(node));
+    answer_compactions(node);
+    TRY(node_serve_settled(node));
+    bool more = false;
+    TRY(watch_hub_run(node->watches, node->now, node->config.limits.range_slice, &more));
+    node->more = node->more || more;
+    node_snapshot_when_due(node);
+    node_compact_log(node);
+    if (node->stopped) node->seal_now = true; /* what is applied is committed before the member ends */
+    node_seal_when_due(node);
+    return NULL;
+}
+
 struct error *node_run(struct node *node)
 {
     node->more = false;
@@ -362,19 +377,12 @@ struct error *node_run(struct node *node)
         node_read_advance(
             node); /* reads that can be confirmed without a message are not left for the next run */
     } while (raft_has_ready(node->raft));
-    TRY(node_read_serve(node));
-    TRY(compact_some(node));
-    answer_compactions(node);
     node_answer_transfers(node);
-    TRY(node_serve_settled(node));
-    bool more = false;
-    TRY(watch_hub_run(node->watches, node->now, node->config.limits.range_slice, &more));
-    node->more = node->more || more;
-    node_snapshot_when_due(node);
-    node_compact_log(node);
-    if (node->stopped) node->seal_now = true; /* what is applied is committed before the member ends */
-    node_seal_when_due(node);
-    return NULL;
+    if (node_is_installing(node)) {
+        node_install_when_due(node);
+        return NULL;
+    }
+    return serve(node);
 }
 
 static void take_watch_messages(struct node *node)
@@ -395,6 +403,7 @@ static void earlier(int64_t *at, int64_t candidate)
 static int64_t next_wake(const struct node *node)
 {
     int64_t at = campaigns_at_once(node) ? node->now : node->next_tick;
+    if (node_is_installing(node)) return at;
     if (backend_pending_operations(node->backend) > 0 && !backend_in_flight(node->backend))
         earlier(&at, node->seal_at);
     if (mvcc_compact_pending(node->store)) earlier(&at, node->compaction_next);
@@ -429,7 +438,8 @@ static void update_gauges(struct node *node)
     metric_set(&metrics->compact_revision, status.compact_revision);
     metric_set(&metrics->db_size, (int64_t)status.backend_size);
     metric_set(&metrics->db_size_in_use, (int64_t)status.backend_size_in_use);
-    metric_set(&metrics->open_read_transactions, (int64_t)backend_open_read_transactions(node->backend));
+    if (!node_backend_is_away(node))
+        metric_set(&metrics->open_read_transactions, (int64_t)backend_open_read_transactions(node->backend));
     metric_set(&metrics->alarm_nospace, status.alarm_nospace);
     metric_set(&metrics->alarm_corrupt, status.alarm_corrupt);
     metric_set(&metrics->published, node->published);
@@ -448,6 +458,7 @@ void node_collect(struct node *node, struct node_ready *ready)
         .watch_messages = outbox_take(&node->watch_messages),
         .log_writes = outbox_take(&node->log_writes),
         .peer_messages = outbox_take(&node->peer_messages),
+        .snapshots = outbox_take(&node->snapshots),
         .more = node->more,
         .wake_at = next_wake(node),
         .published = node->published,
@@ -458,6 +469,10 @@ void node_collect(struct node *node, struct node_ready *ready)
     if (node->sealed != NULL && !node->batch_collected) {
         ready->batch = node->sealed;
         node->batch_collected = true;
+    }
+    if (node_backend_is_away(node) && !node->install_collected) {
+        ready->install = node->install_index;
+        node->install_collected = true;
     }
     update_gauges(node);
 }
@@ -482,6 +497,7 @@ void node_free(struct node *node)
     if (node->log != NULL) raft_memory_storage_deinit(node->log);
     free(node->log);
     raft_snapshot_deinit(&node->snapshot);
+    node_snapshot_forget_all(node);
     arena_free(node->arena);
     buf_deinit(&node->scratch);
     free(node);
@@ -500,8 +516,9 @@ void node_status(const struct node *node, struct node_status *status)
         .committed = node->committed,
         .applied = node->applied,
         .is_learner = raft.is_learner,
-        .backend_size = backend_size(node->backend),
-        .backend_size_in_use = backend_size_in_use(node->backend),
+        .backend_size = node_backend_size(node),
+        .backend_size_in_use =
+            node_backend_is_away(node) ? node->away_size_in_use : backend_size_in_use(node->backend),
         .revision = mvcc_revision(node->store),
         .compact_revision = mvcc_compact_revision(node->store),
         .keys = mvcc_index_live_keys(mvcc_index(node->store)),

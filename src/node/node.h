@@ -5,8 +5,8 @@
  * same code runs in `etcd` between real disks and sockets, in the simulator, and in etcdtop's laboratory.
  *
  *   inputs   node_tick (time), node_submit / node_cancel (requests), node_watch_* (watch streams),
- * node_message (peers), node_log_persisted, node_backend_committed, node_snapshot_saved (disks) outputs
- * node_collect fills a struct node_ready: what to write to the log, to send, to commit, to answer
+ *            node_message (peers), node_log_persisted, node_backend_committed, node_installed (disks)
+ *   outputs  node_collect fills a struct node_ready: what to write to the log, to send, to commit, to answer
  *
  * The caller's loop, the same for server and simulator:
  *
@@ -23,6 +23,17 @@
  * Life of a write:   submit ─▶ propose ─▶ log write ∥ peers ─▶ committed ─▶ applied to mvcc and the active
  * batch ─▶ reply Life of a read:    submit ─▶ one ReadIndex round for all that wait ─▶ applied up to it ─▶
  * served, in slices if large ─▶ reply
+ *
+ * Life of a snapshot, from a leader to a member that is behind everything the leader's log still holds:
+ *
+ *     leader    raft wants one sent ─▶ held ─▶ the backend is sealed, which fixes its index ─▶ committed ─▶
+ *               node_ready.snapshots ─▶ (edge: reader, image on the wire) ─▶ node_snapshot_reported
+ *     follower  (edge: image durable as <index>.snap.db) ─▶ node_message ─▶ log write with the snapshot ─▶
+ *               node_log_persisted ─▶ node_ready.install ─▶ (edge: backend_install, node_state_open) ─▶
+ *               node_installed
+ *
+ * While a snapshot is being installed raft goes on (it votes, appends, answers heartbeats) and everything
+ * that reads or changes the applied state waits.
  */
 #ifndef NODE_NODE_H
 #define NODE_NODE_H
@@ -177,6 +188,15 @@ struct error *node_new(const struct node_config *config, struct node_recovery *r
 /* Every request must have come back (node_stop, then collect). Frees what node_new took; not the backend. */
 void node_free(struct node *node);
 
+/* What is built from a backend and lives in memory: key index, leases, members, alarms. */
+struct node_state;
+/* Builds it from the backend's node side. Needs no node and may take long: any thread that has the node side
+ * to itself. An error: the backend holds what this member cannot serve. */
+struct error *node_state_open(const struct node_config *config, struct backend *backend,
+                              struct node_state **state) __attribute__((warn_unused_result));
+/* Any thread. NULL is allowed. */
+void node_state_free(struct node_state *state);
+
 /* ---- inputs ---- */
 
 /* Time has passed; `now` never decreases. At most one raft tick happens per call however late it comes, so
@@ -195,7 +215,9 @@ void node_watch_delivered(struct node *node, struct watch_stream *stream, size_t
 /* The stream is gone; no message for its owner is collected after this. */
 void node_watch_close(struct node *node, struct watch_stream *stream);
 
-/* A message from a peer; borrowed. Malformed or misplaced ones return an error and change nothing. */
+/* A message from a peer; borrowed. Malformed or misplaced ones return an error and change nothing. A
+ * RAFT_SNAP must come after its database: complete, checked (backend_check_image) and durable under its name
+ * (snap_receive_database). Raft may ignore it; then the file is removed with other old ones. */
 struct error *node_message(struct node *node, const struct raft_message *message)
     __attribute__((warn_unused_result));
 /* A message to that member was not delivered: until it is heard again, entries are sent to it one message at
@@ -203,7 +225,7 @@ struct error *node_message(struct node *node, const struct raft_message *message
 void node_peer_unreachable(struct node *node, uint64_t id);
 /* A connection to this member is up since that time; 0: none is any more. */
 void node_peer_active(struct node *node, uint64_t id, int64_t since);
-/* What became of a RAFT_SNAP among peer_messages; each of them must be reported once. */
+/* What became of a message among node_ready.snapshots; each of them must be reported once. */
 void node_snapshot_reported(struct node *node, uint64_t id, bool success);
 /* The server version that another member reports; NULL: it is not known any more. The leader settles the
  * cluster's version by these. */
@@ -216,8 +238,9 @@ struct error *node_backend_committed(struct node *node, struct backend_batch *ba
     __attribute__((warn_unused_result));
 /* The backend's file was replaced by backend_defragment: reads move to the new one. */
 struct error *node_backend_replaced(struct node *node) __attribute__((warn_unused_result));
-/* The snapshot handed out (file and WAL record) is durable. */
-void node_snapshot_saved(struct node *node, uint64_t index);
+/* node_ready.install is carried out; `state` was built from the new backend. It is exchanged: afterwards it
+ * holds the former state, for the caller to free (which takes long: elsewhere). */
+void node_installed(struct node *node, struct node_state *state);
 
 /* What node_hand_over came to. */
 enum node_hand_over {
@@ -246,9 +269,9 @@ struct node_log_write {
     struct raft_entry *entries;        /* each with a reference on its data */
     size_t entry_count;
     bool must_sync;
-    /* Not NULL: before anything else save this snapshot's .snap file, then its WAL record, then release older
-     * files, then also call node_snapshot_saved. `data` is what members of 3.4 to 3.6 want to find in the
-     * file. */
+    /* Not NULL: before anything else save this snapshot's .snap file, then its WAL record; when all of the
+     * write is durable, release older files. `data` is what members of 3.4 to 3.6 want to find in the file.
+     */
     struct raft_snapshot *snapshot;
     void *state; /* the node's own */
 };
@@ -262,12 +285,20 @@ struct node_ready {
     struct mail *replies;        /* struct node_request, by .mail */
     struct mail *watch_messages; /* struct watch_message */
     struct mail *log_writes;     /* struct node_log_write */
-    struct mail *peer_messages;  /* struct node_peer_message */
+    struct mail *peer_messages;  /* struct node_peer_message, none of them RAFT_SNAP */
+    /* struct node_peer_message, each a RAFT_SNAP: before `batch` is handed on begin a backend reader for
+     * each, whose consistent index is the message's (backend_reader_index); send the message and the reader's
+     * image; end in node_snapshot_reported. */
+    struct mail *snapshots;
     struct backend_batch *batch; /* commit it, then node_backend_committed; or NULL */
-    bool more;                   /* slices are left: call node_run again soon, after taking inputs */
-    int64_t wake_at;             /* call node_tick and node_run by then even without input */
-    bool published; /* client requests can be served: the member is known to the cluster under its name */
-    bool removed;   /* the member was removed from the cluster: stop for good */
+    /* Not 0: the backend is to be replaced by the database received for this index: backend_install, then
+     * node_state_open, then node_installed. Until then the backend's node side belongs to whoever does that,
+     * and no batch is out. What fails there is final. */
+    uint64_t install;
+    bool more;       /* slices are left: call node_run again soon, after taking inputs */
+    int64_t wake_at; /* call node_tick and node_run by then even without input */
+    bool published;  /* client requests can be served: the member is known to the cluster under its name */
+    bool removed;    /* the member was removed from the cluster: stop for good */
     bool membership_changed; /* node_cluster differs from what it was at the last node_collect */
 };
 

@@ -4,12 +4,13 @@
  *   propose.c   writes on their way into the log: quota, encoding, waiters, timeouts
  *   apply.c     committed entries: dispatch by kind, effects, answers
  *   read.c      linearizable reads in batches, ranges in slices, the local calls (status, hashes, leases)
- *   persist.c   raft's storage messages, the in-memory log, snapshots, sealing the backend
+ *   persist.c   raft's storage messages, the in-memory log, sealing the backend
+ *   snapshot.c  snapshots: own ones on disk, those sent, those received
  *   members.c   configuration changes, publishing the member, cluster version
  *   member_change.c  MemberAdd and its kin, on their way into the log
  *   alarms.c    the alarm rows
  *   watching.c  watch requests of streams
- *   recover.c   node_new
+ *   recover.c   node_new, the state that is built from a backend
  */
 #ifndef NODE_NODE_INTERNAL_H
 #define NODE_NODE_INTERNAL_H
@@ -36,7 +37,8 @@ enum {
     NODE_READ_INDEX_IDS_MAX = 64, /* re-sent ReadIndex requests remembered per batch */
     NODE_LOG_COMPACT_STEP = 100,  /* applied entries between compactions of the in-memory log */
     NODE_ALARMS_MAX = 1024,
-    NODE_VERSION_SIZE = 40, /* room for a version as text */
+    NODE_SNAPSHOTS_MAX = 16, /* RAFT_SNAP messages that wait */
+    NODE_VERSION_SIZE = 40,  /* room for a version as text */
 };
 
 /* The messages of InternalRaftRequest. */
@@ -75,6 +77,20 @@ struct node_outbox {
     struct mail **end;
 };
 
+/* RAFT_SNAP messages that wait, oldest first. */
+struct node_held_snapshots {
+    struct node_peer_message *items[NODE_SNAPSHOTS_MAX];
+    size_t count;
+};
+
+struct node_state {
+    struct lessor *lessor;
+    struct mvcc_store *store;
+    struct cluster *cluster;
+    struct alarm alarms[NODE_ALARMS_MAX];
+    size_t alarm_count;
+};
+
 /* A RAFT_STORAGE_APPLY that waits to be applied, from entry `next` on. */
 struct node_apply_batch {
     struct raft_message message;
@@ -105,13 +121,25 @@ struct node {
     uint64_t committed;
     uint64_t applied;
     uint64_t applied_term;
-    int64_t leader_since;            /* when the present leader became known */
-    uint64_t snapshot_index;         /* of the newest snapshot on disk or on its way there */
-    struct raft_snapshot snapshot;   /* being saved; index 0: none */
-    bool snapshot_written;           /* it has been handed out */
-    uint64_t snapshot_backend_index; /* consistent index that must be committed before it is written */
-    uint64_t log_compacted_at;       /* applied index when the in-memory log was last looked at */
+    int64_t leader_since;      /* when the present leader became known */
+    uint64_t log_compacted_at; /* applied index when the in-memory log was last looked at */
     STAILQ_HEAD(, node_apply_batch) apply_queue;
+
+    /* Snapshots: own ones. */
+    uint64_t snapshot_index;       /* of the newest on disk */
+    struct raft_snapshot snapshot; /* being saved, once the backend is committed up to it; index 0: none */
+    bool snapshot_written;         /* it has been handed out */
+    /* Those sent. */
+    struct node_held_snapshots snapshots_held;   /* until the backend is sealed */
+    struct node_held_snapshots snapshots_sealed; /* until that batch is committed */
+    size_t snapshots_sending;                    /* handed out and not reported */
+    int64_t log_kept_until;
+    /* Those received: raft has taken it; its log write is durable; it is being installed. */
+    uint64_t received_index;
+    uint64_t durable_index, durable_term;
+    uint64_t install_index, install_term; /* 0: none */
+    bool install_collected;
+    uint64_t away_size, away_size_in_use; /* of the backend, as it was last seen */
 
     /* Applied state. */
     struct backend *backend;
@@ -167,7 +195,7 @@ struct node {
     int64_t compaction_next;
     int64_t expiry_next;
 
-    struct node_outbox replies, watch_messages, log_writes, peer_messages;
+    struct node_outbox replies, watch_messages, log_writes, peer_messages, snapshots;
     bool more;
     bool stopped;
     bool removed;
@@ -226,8 +254,38 @@ void node_deliver(struct node *node, struct raft_messages *responses);
 void node_seal_when_due(struct node *node);
 /* Whether all that was applied when the request first asked here is committed; sees to it. */
 bool node_is_settled(struct node *node, struct node_request *request);
-void node_snapshot_when_due(struct node *node);
 void node_compact_log(struct node *node);
+
+/* ---- snapshot.c ---- */
+/* Saves one of its own when so many entries have been applied. */
+void node_snapshot_when_due(struct node *node);
+/* One of this index is on disk, file and WAL record. */
+void node_snapshot_saved(struct node *node, uint64_t index);
+/* A RAFT_SNAP of raft's; taken. */
+void node_snapshot_hold(struct node *node, struct node_peer_message *message);
+/* Whether one is held and what is applied is all that the backend holds. */
+bool node_snapshot_wants_seal(const struct node *node);
+/* The backend was sealed; what was sealed is committed. */
+void node_snapshot_sealed(struct node *node);
+void node_snapshot_committed(struct node *node);
+void node_snapshot_forget_all(struct node *node);
+/* The log must stay while somebody is about to ask for what comes after a snapshot. */
+bool node_snapshot_needs_log(const struct node *node);
+/* Raft has taken this one in; its log write is durable. */
+void node_snapshot_taken(struct node *node, const struct raft_snapshot *snapshot);
+void node_snapshot_durable(struct node *node, const struct raft_snapshot *snapshot);
+/* From the first of these until node_installed: nothing is applied, read or committed. */
+bool node_is_installing(const struct node *node);
+/* The backend's node side is somebody else's: from handing out node_ready.install until node_installed. */
+bool node_backend_is_away(const struct node *node);
+uint64_t node_backend_size(const struct node *node);
+void node_install_when_due(struct node *node);
+
+/* ---- recover.c ---- */
+/* The node goes on with `state`, which gets the former one (nothing at first). */
+void node_exchange_state(struct node *node, struct node_state *state);
+/* How long a request may take. */
+int64_t node_request_timeout(const struct node_config *config);
 
 /* ---- members.c ---- */
 struct error *node_apply_conf_change(struct node *node, const struct raft_entry *entry)
@@ -269,7 +327,8 @@ void node_downgrade(struct node *node, struct node_request *request);
 void node_begin_downgrade_response(struct node *node);
 
 /* ---- alarms.c ---- */
-struct error *node_alarms_recover(struct node *node) __attribute__((warn_unused_result));
+struct error *node_alarms_recover(struct backend *backend, const struct logger *logger,
+                                  struct node_state *state) __attribute__((warn_unused_result));
 /* An AlarmRequest takes effect; `response` (NULL: nobody waits) gets the alarms it answers with. */
 void node_alarm_apply(struct node *node, const Etcdserverpb__AlarmRequest *request, struct buf *response);
 /* Proposes this member's alarm of that type; returns the proposal's id. */

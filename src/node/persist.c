@@ -1,12 +1,8 @@
 /* What must reach the disks, and what happens when it has: raft's storage messages, the log in memory,
- * snapshots, sealing the backend.
+ * sealing the backend.
  *
  * Three copies of recent history exist: the log on disk, its tail in memory (for peers that are a little
- * behind), and the state that it led to in the backend. A snapshot is a point (index, term, membership) up to
- * which the backend is known to be committed, so that the log on disk before it is not needed any more:
- *
- *     applied - last snapshot > snapshot_count ─▶ seal the backend ─▶ committed ─▶ .snap + WAL record ─▶ old
- * segments go */
+ * behind), and the state that it led to in the backend. Snapshots (snapshot.c) connect the three. */
 #include "node/node_internal.h"
 
 #include <assert.h>
@@ -31,6 +27,7 @@ void node_storage_append(struct node *node, struct raft_message *message)
                        write->hard_state.vote != node->log->hard_state.vote;
     write->snapshot = kept->snapshot;
     node_outbox_put(&node->log_writes, &write->mail);
+    if (kept->snapshot != NULL) node_snapshot_taken(node, kept->snapshot);
 }
 
 /* Every write that is made while entries are on their way to the disk acknowledges the last of them, so the
@@ -65,17 +62,36 @@ void node_deliver(struct node *node, struct raft_messages *responses)
     }
 }
 
+/* The snapshot replaces what the log in memory held; entries come behind it. */
+static void take_snapshot(struct node *node, const struct raft_snapshot *snapshot)
+{
+    if (snapshot == NULL) return;
+    enum raft_result result = raft_memory_storage_apply_snapshot(node->log, snapshot);
+    assert(result == RAFT_OK);
+    node->log_bytes = 0;
+    node_snapshot_saved(node, snapshot->index);
+    node_snapshot_durable(node, snapshot);
+}
+
+static void take_write(struct node *node, struct raft_message *message)
+{
+    struct raft_hard_state state = {.term = message->term, .vote = message->vote, .commit = message->commit};
+    if (!raft_hard_state_is_empty(state)) raft_memory_storage_set_hard_state(node->log, state);
+    take_snapshot(node, message->snapshot);
+    raft_memory_storage_append(node->log, message->entries.items, message->entries.count);
+    node->log_bytes += raft_entries_payload_size(message->entries.items, message->entries.count);
+    node_deliver(node, &message->responses);
+}
+
 void node_log_persisted(struct node *node, struct node_log_write *write)
 {
     struct raft_message *message = write->state;
     if (message != NULL) {
-        if (!raft_hard_state_is_empty(write->hard_state))
-            raft_memory_storage_set_hard_state(node->log, write->hard_state);
-        raft_memory_storage_append(node->log, message->entries.items, message->entries.count);
-        node->log_bytes += raft_entries_payload_size(message->entries.items, message->entries.count);
-        node_deliver(node, &message->responses);
+        take_write(node, message);
         raft_message_deinit(message);
         free(message);
+    } else {
+        node_snapshot_saved(node, write->snapshot->index);
     }
     free(write);
 }
@@ -89,14 +105,26 @@ void node_storage_apply(struct node *node, struct raft_message *message)
 
 /* ---- the log in memory ---- */
 
-/* Keeps catch_up_entries for peers that are behind, fewer when their data exceeds the limit. */
+/* Members that need what goes are to be sent a snapshot. Of this one only its index counts, as the least that
+ * they will have then: the rest is filled in when it is sent. */
+static void note_snapshot(struct node *node, uint64_t index)
+{
+    struct raft_conf_state conf_state = {0};
+    raft_conf_state_now(node->raft, &conf_state);
+    enum raft_result result = raft_memory_storage_create_snapshot(node->log, index, &conf_state, NULL);
+    assert(result == RAFT_OK || result == RAFT_SNAPSHOT_OUT_OF_DATE); /* it may have a newer one */
+    raft_conf_state_deinit(&conf_state);
+}
+
+/* Keeps catch_up_entries for peers that are behind, and all while one of them is being sent a snapshot; fewer
+ * when their data exceeds the limit. */
 void node_compact_log(struct node *node)
 {
     uint64_t first = raft_memory_storage_first_index(node->log);
     bool too_big = node->log_bytes > node->config.limits.log_memory_bytes;
     if (node->applied < node->log_compacted_at + NODE_LOG_COMPACT_STEP && !too_big) return;
     node->log_compacted_at = node->applied;
-    uint64_t keep = node->config.catch_up_entries;
+    uint64_t keep = node_snapshot_needs_log(node) ? node->applied : node->config.catch_up_entries;
     uint64_t up_to = node->applied > keep ? node->applied - keep : 0;
     uint64_t freed = 0, bytes = node->log_bytes, index = first;
     uint64_t durable = raft_memory_storage_last_index(node->log);
@@ -107,61 +135,10 @@ void node_compact_log(struct node *node)
         freed += entry->data == NULL ? 0 : entry->data->size;
     }
     if (index == first) return;
+    note_snapshot(node, most);
     enum raft_result result = raft_memory_storage_compact(node->log, index - 1);
     assert(result == RAFT_OK);
     node->log_bytes -= freed;
-}
-
-/* ---- snapshots ---- */
-
-static bool snapshot_in_progress(const struct node *node)
-{
-    return node->snapshot.index != 0;
-}
-
-static void begin_snapshot(struct node *node)
-{
-    log_info(node->logger, "triggering snapshot", LOG_HEX("local-member-id", node->config.member_id),
-             LOG_UINT("local-member-applied-index", node->applied),
-             LOG_UINT("local-member-snapshot-index", node->snapshot_index),
-             LOG_UINT("local-member-snapshot-count", node->config.snapshot_count));
-    node->snapshot.index = node->applied;
-    node->snapshot.term = node->applied_term;
-    raft_conf_state_now(node->raft, &node->snapshot.conf_state);
-    buf_clear(&node->scratch);
-    cluster_v2_snapshot_write(&node->scratch, node->cluster);
-    node->snapshot.data = blob_from(buf_bytes(&node->scratch));
-    node->snapshot_backend_index = node->applied;
-    node->seal_now = true;
-}
-
-static void write_snapshot(struct node *node)
-{
-    struct node_log_write *write = mem_zalloc(1, sizeof(*write));
-    write->snapshot = &node->snapshot;
-    write->must_sync = true;
-    node_outbox_put(&node->log_writes, &write->mail);
-    node->snapshot_written = true;
-}
-
-void node_snapshot_when_due(struct node *node)
-{
-    if (!snapshot_in_progress(node)) {
-        if (node->applied <= node->snapshot_index + node->config.snapshot_count) return;
-        begin_snapshot(node);
-    }
-    if (!node->snapshot_written && node->backend_durable >= node->snapshot_backend_index)
-        write_snapshot(node);
-}
-
-void node_snapshot_saved(struct node *node, uint64_t index)
-{
-    assert(node->snapshot_written && node->snapshot.index == index);
-    log_info(node->logger, "saved snapshot to disk", LOG_UINT("snapshot-index", index));
-    node->snapshot_index = index;
-    node->snapshot_written = false;
-    raft_snapshot_deinit(&node->snapshot);
-    node->snapshot = (struct raft_snapshot){0};
 }
 
 /* ---- the backend ---- */
@@ -169,11 +146,11 @@ void node_snapshot_saved(struct node *node, uint64_t index)
 /* A batch is sealed when it is large, old, or somebody waits for it; never while one is being committed. */
 void node_seal_when_due(struct node *node)
 {
-    if (backend_in_flight(node->backend)) return;
+    if (node_is_installing(node) || backend_in_flight(node->backend)) return;
     size_t pending = backend_pending_operations(node->backend);
     bool index_moved = backend_consistent_index(node->backend) > node->backend_durable;
     bool due = pending >= node->config.backend_batch_limit || (pending > 0 && node->now >= node->seal_at) ||
-               (node->seal_now && (pending > 0 || index_moved));
+               (node->seal_now && (pending > 0 || index_moved)) || node_snapshot_wants_seal(node);
     if (!due) return;
     node->seal_now = false;
     node->seal_at = node->now + node->config.backend_batch_interval;
@@ -181,6 +158,8 @@ void node_seal_when_due(struct node *node)
     node->sealed = backend_seal(node->backend);
     if (node->sealed != NULL) node->batches_sealed++;
     node->batch_collected = false;
+    node_snapshot_sealed(node);
+    if (node->sealed == NULL) node_snapshot_committed(node); /* all of it was */
 }
 
 /* Batches that come later do not count, or a request would wait for ever while others write. */
@@ -202,7 +181,9 @@ struct error *node_backend_committed(struct node *node, struct backend_batch *ba
     node->sealed = NULL;
     node->backend_durable = node->sealed_index;
     node->batches_committed = node->batches_sealed;
-    return backend_committed(node->backend, batch);
+    TRY(backend_committed(node->backend, batch));
+    node_snapshot_committed(node);
+    return NULL;
 }
 
 struct error *node_backend_replaced(struct node *node)

@@ -114,7 +114,7 @@ static uint64_t quota_cost(const struct node_request *request)
 bool node_has_room(const struct node *node, uint64_t cost)
 {
     uint64_t quota = node->config.limits.quota_bytes;
-    return quota == 0 || cost == 0 || backend_size(node->backend) + cost < quota;
+    return quota == 0 || cost == 0 || node_backend_size(node) + cost < quota;
 }
 
 /* No room: the alarm is raised through the log, and the request answered with "no space" when that is

@@ -36,12 +36,14 @@ static struct error *check_indexes(const struct node *node, uint64_t snapshot_in
     return NULL;
 }
 
+/* ---- the state ---- */
+
 /* What this release cannot enforce it must not serve. */
-static struct error *check_auth(const struct node *node)
+static struct error *check_auth(struct backend *backend)
 {
     bool found = false;
     struct bytes value = BYTES_EMPTY;
-    TRY(backend_get(node->backend, BUCKET_AUTH, BYTES_LITERAL("authEnabled"), &found, &value));
+    TRY(backend_get(backend, BUCKET_AUTH, BYTES_LITERAL("authEnabled"), &found, &value));
     if (found && value.size == 1 && value.data[0] != 0)
         return error_new(
             ERROR_INVALID,
@@ -50,26 +52,77 @@ static struct error *check_auth(const struct node *node)
     return NULL;
 }
 
-static struct error *build_state(struct node *node)
+int64_t node_request_timeout(const struct node_config *config)
+{
+    return 5 * NODE_SECOND + 2 * config->tick * config->election_ticks;
+}
+
+/* Leases before keys, which attach themselves to them. */
+static struct error *load_state(const struct node_config *config, struct backend *backend,
+                                struct node_state *state)
 {
     struct lessor_options leases = {
-        .min_ttl = lessor_min_ttl(node->config.election_ticks, node->config.tick),
-        .retry = node->request_timeout,
-        .logger = node->logger,
+        .min_ttl = lessor_min_ttl(config->election_ticks, config->tick),
+        .retry = node_request_timeout(config),
+        .logger = config->logger,
     };
     struct cluster_options cluster = {
-        .local_id = node->config.member_id,
-        .cluster_id = node->config.cluster_id,
-        .logger = node->logger,
+        .local_id = config->member_id,
+        .cluster_id = config->cluster_id,
+        .logger = config->logger,
     };
-    TRY(lessor_open(node->backend, &leases, &node->lessor));
-    struct mvcc_options store = {.leases = lessor_leases(node->lessor), .logger = node->logger};
-    TRY(mvcc_open(node->backend, &store, &node->store));
+    TRY(check_auth(backend));
+    TRY(lessor_open(backend, &leases, &state->lessor));
+    struct mvcc_options store = {.leases = lessor_leases(state->lessor), .logger = config->logger};
+    TRY(mvcc_open(backend, &store, &state->store));
+    state->cluster = cluster_new(&cluster);
+    TRY(cluster_load(state->cluster, backend));
+    TRY(node_alarms_recover(backend, config->logger, state));
+    backend_forget_pages(backend); /* the index is built; values are read one by one from now on */
+    return NULL;
+}
+
+struct error *node_state_open(const struct node_config *config, struct backend *backend,
+                              struct node_state **state)
+{
+    struct node_state *opened = mem_zalloc(1, sizeof(*opened));
+    struct error *error = load_state(config, backend, opened);
+    if (error != NULL) {
+        node_state_free(opened);
+        return error;
+    }
+    *state = opened;
+    return NULL;
+}
+
+void node_state_free(struct node_state *state)
+{
+    if (state == NULL) return;
+    lessor_close(state->lessor);
+    cluster_free(state->cluster);
+    mvcc_close(state->store);
+    free(state);
+}
+
+void node_exchange_state(struct node *node, struct node_state *state)
+{
+    struct node_state former = {.lessor = node->lessor, .store = node->store, .cluster = node->cluster};
+    node->lessor = state->lessor;
+    node->store = state->store;
+    node->cluster = state->cluster;
+    memcpy(node->alarms, state->alarms, state->alarm_count * sizeof(state->alarms[0]));
+    node->alarm_count = state->alarm_count;
     kv_init(&node->kv, node->store);
-    node->cluster = cluster_new(&cluster);
-    TRY(cluster_load(node->cluster, node->backend));
     node->membership_changed = true;
-    TRY(node_alarms_recover(node));
+    *state = former;
+}
+
+static struct error *build_state(struct node *node)
+{
+    struct node_state *state = NULL;
+    TRY(node_state_open(&node->config, node->backend, &state));
+    node_exchange_state(node, state);
+    node_state_free(state);
     struct watch_options watches = {
         .window_bytes = node->config.limits.watch_window_bytes,
         .fragment_bytes = node->config.limits.max_request_bytes + 512 * 1024,
@@ -77,9 +130,10 @@ static struct error *build_state(struct node *node)
         .seed = rng_next(&node->rng),
     };
     node->watches = watch_hub_new(node->store, &watches);
-    backend_forget_pages(node->backend); /* the index is built; values are read one by one from now on */
     return NULL;
 }
+
+/* ---- raft ---- */
 
 static struct error *build_raft(struct node *node)
 {
@@ -106,6 +160,7 @@ static struct error *build_raft(struct node *node)
     node->term = status.hard_state.term;
     node->committed = status.hard_state.commit;
     node->applied = status.applied;
+    node->applied_term = node->log->compacted_term; /* raft starts behind the snapshot */
     watch_hub_set_header(node->watches, node->config.cluster_id, node->config.member_id, node->term);
     return NULL;
 }
@@ -132,7 +187,7 @@ struct error *node_new(const struct node_config *config, struct node_recovery *r
     node->now = now;
     node->wall_ms = wall_ms;
     node->next_tick = now + config->tick;
-    node->request_timeout = 5 * NODE_SECOND + 2 * config->tick * config->election_ticks;
+    node->request_timeout = node_request_timeout(config);
     node->backend = recovery->backend;
     node->log = recovery->log;
     recovery->log = NULL;
@@ -145,7 +200,6 @@ struct error *node_new(const struct node_config *config, struct node_recovery *r
     node_init_histograms(&node->metrics);
     node->log_bytes = raft_entries_payload_size(node->log->entries.items, node->log->entries.count);
     struct error *error = check_indexes(node, recovery->snapshot_index);
-    if (error == NULL) error = check_auth(node);
     if (error == NULL) error = build_state(node);
     if (error == NULL) error = build_raft(node);
     if (error != NULL) {

@@ -125,10 +125,6 @@ static void on_peer_message(void *context, const struct raft_message *message)
                                               .member = place->number,
                                               .peer = to,
                                               .message = message});
-    if (message->type == RAFT_SNAP) {
-        node_snapshot_reported(node, message->to, false);
-        return;
-    }
     if (sim_network_send(cluster->network, place->number, to, message, cluster->now) == SIM_UNREACHABLE)
         node_peer_unreachable(node, message->to);
 }

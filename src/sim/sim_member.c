@@ -186,9 +186,7 @@ static struct error *end_writing(struct sim_member *member)
     while (mail != NULL) {
         struct node_log_write *write = (struct node_log_write *)(void *)mail;
         mail = mail->next;
-        uint64_t snapshot = write->snapshot == NULL ? 0 : write->snapshot->index;
         node_log_persisted(member->node, write);
-        if (snapshot != 0) node_snapshot_saved(member->node, snapshot);
     }
     return NULL;
 }
@@ -234,6 +232,18 @@ static void take_peer_messages(struct sim_member *member, bool send)
     member->ready.peer_messages = NULL;
 }
 
+static void refuse_snapshots(struct sim_member *member)
+{
+    for (struct mail *mail = member->ready.snapshots; mail != NULL;) {
+        struct node_peer_message *out = (struct node_peer_message *)(void *)mail;
+        mail = mail->next;
+        node_snapshot_reported(member->node, out->message.to, false);
+        raft_message_deinit(&out->message);
+        free(out);
+    }
+    member->ready.snapshots = NULL;
+}
+
 static void append_writes(struct sim_member *member, struct mail *mail)
 {
     if (mail == NULL) return;
@@ -250,6 +260,7 @@ static void collect(struct sim_member *member)
     append_writes(member, member->ready.log_writes);
     assert(member->ready.peer_messages == NULL || member->options.on_peer_message != NULL);
     take_peer_messages(member, true);
+    refuse_snapshots(member);
     if (member->ready.batch != NULL) {
         member->batch = member->ready.batch;
         member->batch_done = member->now + some_time(member);
@@ -263,6 +274,7 @@ static void fall(struct sim_member *member)
     node_collect(member->node, &member->ready);
     take_replies(member);
     take_peer_messages(member, false);
+    refuse_snapshots(member);
     append_writes(member, member->ready.log_writes);
     struct mail *lists[] = {member->writing, member->writes.oldest};
     for (size_t i = 0; i < 2; i++)
@@ -278,6 +290,7 @@ static void fall(struct sim_member *member)
     node_collect(member->node, &member->ready);
     assert(member->ready.replies == NULL && member->ready.watch_messages == NULL);
     take_peer_messages(member, false);
+    refuse_snapshots(member);
     node_free(member->node);
     member->node = NULL;
     member->member.recovery.log = NULL;
@@ -358,7 +371,9 @@ void sim_member_set_write_time(struct sim_member *member, int64_t write_time)
 struct error *sim_member_purge(struct sim_member *member)
 {
     enum { MAX_WALS = 2, MAX_SNAPSHOTS = 2 };
-    return member_purge(&member->member, MAX_WALS, MAX_SNAPSHOTS);
+    struct node_status status;
+    node_status(member->node, &status);
+    return member_purge(&member->member, MAX_WALS, MAX_SNAPSHOTS, status.applied);
 }
 
 /* ---- the end ---- */

@@ -276,8 +276,8 @@ struct error *backend_scan(struct backend *backend, enum backend_bucket bucket, 
 
 /* ---- opening and the view ---- */
 
-static struct error *open_bucket(const struct bolt_tx *tx, enum backend_bucket bucket,
-                                 struct bolt_bucket *opened)
+struct error *backend_open_bucket(const struct bolt_tx *tx, enum backend_bucket bucket,
+                                  struct bolt_bucket *opened)
 {
     bool found;
     TRY(bolt_bucket(tx, bucket_bytes(bucket), opened, &found));
@@ -337,7 +337,7 @@ struct error *backend_refresh(struct backend *backend)
     backend_read_end(&backend->view);
     TRY(backend_read_begin(backend, &backend->view));
     for (enum backend_bucket i = 0; i < BUCKET_COUNT; i++)
-        TRY(open_bucket(backend->view.tx, i, &backend->buckets[i]));
+        TRY(backend_open_bucket(backend->view.tx, i, &backend->buckets[i]));
     struct bolt_stats stats;
     bolt_stats(backend->view.file->bolt, &stats);
     backend->size = stats.size;
@@ -376,12 +376,15 @@ static struct error *missing_buckets(struct bolt *bolt, bool *missing)
     return error;
 }
 
-static struct error *read_counter(struct backend *backend, struct bytes key, uint64_t *counter)
+/* 0 when the row is not there. */
+static struct error *read_counter(const struct bolt_tx *tx, struct bytes key, uint64_t *counter)
 {
     bool found;
     struct bytes value;
-    TRY(backend_get(backend, BUCKET_META, key, &found, &value));
+    struct bolt_bucket meta;
     *counter = 0;
+    TRY(backend_open_bucket(tx, BUCKET_META, &meta));
+    TRY(bolt_get(&meta, key, &value, &found));
     if (!found) return NULL;
     if (value.size != 8)
         return error_new(ERROR_CORRUPT, "meta row %.*s has %zu bytes instead of 8", (int)key.size,
@@ -390,17 +393,29 @@ static struct error *read_counter(struct backend *backend, struct bytes key, uin
     return NULL;
 }
 
+struct error *backend_tx_index(const struct bolt_tx *tx, uint64_t *index)
+{
+    return read_counter(tx, META_CONSISTENT_INDEX, index);
+}
+
 static struct error *load(struct backend *backend)
 {
     bool missing;
     TRY(missing_buckets(backend->file->bolt, &missing));
     if (missing && !backend->read_only) TRY(create_buckets(backend->file->bolt));
     TRY(backend_refresh(backend));
-    TRY(read_counter(backend, META_CONSISTENT_INDEX, &backend->index));
-    TRY(read_counter(backend, META_TERM, &backend->term));
+    TRY(backend_tx_index(backend->view.tx, &backend->index));
+    TRY(read_counter(backend->view.tx, META_TERM, &backend->term));
     backend->sealed_index = backend->index;
     backend->sealed_term = backend->term;
     return NULL;
+}
+
+struct error *backend_start_over(struct backend *backend)
+{
+    backend_batch_unref(backend->active);
+    backend->active = batch_new();
+    return load(backend);
 }
 
 struct error *backend_open(struct fs *fs, const char *path, const struct backend_options *options,
@@ -535,7 +550,7 @@ struct error *backend_batch_write(struct bolt_tx *tx, const struct backend_batch
     for (enum backend_bucket i = 0; i < BUCKET_COUNT; i++) {
         if (batch->buckets[i].count == 0 && (i != BUCKET_KEY || batch->key_deletes.count == 0)) continue;
         struct bolt_bucket bucket;
-        struct error *error = open_bucket(tx, i, &bucket);
+        struct error *error = backend_open_bucket(tx, i, &bucket);
         if (error == NULL && i == BUCKET_KEY) error = write_rows(&bucket, &batch->key_deletes, true);
         /* A key row that was put and deleted within the batch never was in the file. */
         if (error == NULL) error = write_rows(&bucket, &batch->buckets[i], i != BUCKET_KEY);
@@ -619,7 +634,7 @@ static bool is_hashed(enum backend_bucket bucket, struct bytes key)
 static struct error *hash_bucket(const struct bolt_tx *tx, enum backend_bucket bucket, uint32_t *hash)
 {
     struct bolt_bucket opened;
-    TRY(open_bucket(tx, bucket, &opened));
+    TRY(backend_open_bucket(tx, bucket, &opened));
     struct bytes name = bucket_bytes(bucket);
     *hash = crc32c(*hash, name.data, name.size);
     struct bolt_cursor cursor;

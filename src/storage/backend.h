@@ -155,6 +155,21 @@ struct backend_reader {
 struct error *backend_read_begin(struct backend *backend, struct backend_reader *reader)
     __attribute__((warn_unused_result));
 void backend_read_end(struct backend_reader *reader);
+/* The consistent index of what it sees. */
+struct error *backend_reader_index(const struct backend_reader *reader, uint64_t *index)
+    __attribute__((warn_unused_result));
+
+/* Whether the file at `path`, an image received from another member, can become the backend at `index`: sound
+ * in its structure, with all buckets and exactly that consistent index. The error says what is wrong. Looks
+ * at every page, not at what the rows mean. */
+struct error *backend_check_image(struct fs *fs, const char *path, uint64_t index)
+    __attribute__((warn_unused_result));
+/* Puts that image in the place of the backend's file, durably: a crash leaves the one or the other. Both
+ * sides belong to the caller meanwhile, no batch may be in flight; the active one is dropped. Readers that
+ * are open keep what they see; a defragmentation that is running starts over. After an error only
+ * backend_close is allowed. */
+struct error *backend_install(struct backend *backend, const char *path, uint64_t index)
+    __attribute__((warn_unused_result));
 
 /* Copies what is alive into a new, dense file and puts it in the old one's place, while both sides go on: a
  * commit waits only for the very end, when the last few batches are repeated in the new file. Takes long;

@@ -20,6 +20,7 @@ enum {
     RECORDING_MAX = 256 << 20, /* bytes of batches to repeat, beyond which writing is too fast for the copy */
     FEW_BYTES = 1 << 20,       /* so little is left to the end */
     ROUNDS_MAX = 100,
+    TRIES_MAX = 3, /* when files are installed meanwhile */
 };
 
 void backend_record(struct backend *backend, struct backend_batch *batch)
@@ -35,6 +36,12 @@ void backend_record(struct backend *backend, struct backend_batch *batch)
     recording->overflowed = recording->bytes > RECORDING_MAX;
 }
 
+/* With write_lock held. Nothing that was copied or recorded counts any more. */
+static bool was_replaced(const struct backend *backend)
+{
+    return backend->recording.generation != backend->generation;
+}
+
 static void recording_deinit(struct recording *recording)
 {
     for (size_t i = 0; i < recording->count; i++) backend_batch_unref(recording->batches[i]);
@@ -45,8 +52,9 @@ static void recording_deinit(struct recording *recording)
 /* Hands over what was recorded so far; recording goes on. */
 static struct error *recording_take(struct backend *backend, struct recording *taken)
 {
+    if (was_replaced(backend)) return error_new(ERROR_CANCELED, "another file was installed meanwhile");
     *taken = backend->recording;
-    backend->recording = (struct recording){.active = true};
+    backend->recording = (struct recording){.active = true, .generation = taken->generation};
     if (!taken->overflowed) return NULL;
     recording_deinit(taken);
     return error_new(ERROR_LIMIT,
@@ -81,9 +89,9 @@ static struct error *catch_up(struct backend *backend, struct bolt *copy, size_t
     return error;
 }
 
-static void swap_files(struct backend *backend, struct bolt *copy)
+void backend_swap_files(struct backend *backend, struct bolt *bolt)
 {
-    struct backend_file *old = backend->file, *new = backend_file_new(copy);
+    struct backend_file *old = backend->file, *new = backend_file_new(bolt);
     pthread_mutex_lock(&backend->file_lock);
     backend->file = new;
     pthread_mutex_unlock(&backend->file_lock);
@@ -102,7 +110,7 @@ static struct error *finish(struct backend *backend, struct bolt **copy, bool *i
     error = bolt_rename(*copy, backend->path, &renamed);
     if (!renamed) return error;
     *is_fatal = error != NULL;
-    swap_files(backend, *copy);
+    backend_swap_files(backend, *copy);
     *copy = NULL;
     return error;
 }
@@ -112,7 +120,7 @@ static bool copy_goes_on(void *context, uint64_t written)
     struct backend *backend = context;
     (void)written;
     pthread_mutex_lock(&backend->write_lock);
-    bool go_on = !backend->recording.overflowed;
+    bool go_on = !backend->recording.overflowed && !was_replaced(backend);
     pthread_mutex_unlock(&backend->write_lock);
     return go_on;
 }
@@ -121,7 +129,8 @@ static struct error *begin(struct backend *backend, struct backend_reader *reade
 {
     pthread_mutex_lock(&backend->write_lock);
     struct error *error = backend_read_begin(backend, reader);
-    if (error == NULL) backend->recording.active = true;
+    if (error == NULL)
+        backend->recording = (struct recording){.active = true, .generation = backend->generation};
     pthread_mutex_unlock(&backend->write_lock);
     return error;
 }
@@ -143,7 +152,8 @@ static struct error *copy_rows(struct backend *backend, const char *path, struct
     return error;
 }
 
-static struct error *replace(struct backend *backend, const char *path, bool *is_fatal)
+/* *again: another file was installed meanwhile. */
+static struct error *replace(struct backend *backend, const char *path, bool *is_fatal, bool *again)
 {
     struct bolt *copy = NULL;
     struct error *error = copy_rows(backend, path, &copy);
@@ -152,6 +162,7 @@ static struct error *replace(struct backend *backend, const char *path, bool *is
         error = catch_up(backend, copy, &repeated);
     pthread_mutex_lock(&backend->write_lock);
     if (error == NULL) error = finish(backend, &copy, is_fatal);
+    *again = error != NULL && backend->recording.active && was_replaced(backend);
     recording_deinit(&backend->recording);
     pthread_mutex_unlock(&backend->write_lock);
     if (copy == NULL) return error;
@@ -191,7 +202,12 @@ struct error *backend_defragment(struct backend *backend, bool *is_fatal)
              LOG_UINT("current-db-size-in-use-bytes", before.in_use),
              LOG_SIZE("current-db-size-in-use", before.in_use));
     char *path = mem_printf("%s.tmp.defrag", backend->path);
-    struct error *error = replace(backend, path, is_fatal);
+    bool again = false;
+    struct error *error = replace(backend, path, is_fatal, &again);
+    for (unsigned tries = 1; again && tries < TRIES_MAX; tries++) {
+        error_free(error);
+        error = replace(backend, path, is_fatal, &again);
+    }
     free(path);
     if (error == NULL) {
         uint64_t took = backend_now(backend) - began;

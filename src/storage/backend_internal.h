@@ -1,4 +1,4 @@
-/* The inside of the backend, shared by backend.c and backend_defragment.c. */
+/* The inside of the backend, shared by backend.c, backend_defragment.c and backend_install.c. */
 #ifndef STORAGE_BACKEND_INTERNAL_H
 #define STORAGE_BACKEND_INTERNAL_H
 
@@ -49,7 +49,8 @@ struct backend_file {
 /* What was committed since a defragmentation began to copy. */
 struct recording {
     bool active;
-    bool overflowed; /* more than RECORDING_MAX bytes: all were dropped */
+    uint64_t generation; /* of the file that is copied */
+    bool overflowed;     /* more than RECORDING_MAX bytes: all were dropped */
     struct backend_batch **batches;
     size_t count;
     size_t capacity;
@@ -66,6 +67,7 @@ struct backend {
     pthread_mutex_t file_lock;  /* for a moment only */
     pthread_mutex_t write_lock; /* held while `file` is written to */
     pthread_mutex_t defragment_lock;
+    uint64_t generation;        /* counts the files that were installed; under write_lock */
     struct recording recording; /* under write_lock */
     const struct logger *logger;
     uint64_t (*now)(void *context);
@@ -93,6 +95,14 @@ struct backend_file *backend_file_new(struct bolt *bolt);
 /* Closes with the last user. */
 struct error *backend_file_unref(struct backend_file *file) __attribute__((warn_unused_result));
 uint64_t backend_now(const struct backend *backend);
+struct error *backend_open_bucket(const struct bolt_tx *tx, enum backend_bucket bucket,
+                                  struct bolt_bucket *opened) __attribute__((warn_unused_result));
+/* The consistent index that a transaction sees. */
+struct error *backend_tx_index(const struct bolt_tx *tx, uint64_t *index) __attribute__((warn_unused_result));
+/* With write_lock held: `bolt`, which is taken, is the backend's file from now on. */
+void backend_swap_files(struct backend *backend, struct bolt *bolt);
+/* The node side drops the active batch and begins with what the file holds. */
+struct error *backend_start_over(struct backend *backend) __attribute__((warn_unused_result));
 /* With write_lock held: a batch was committed. */
 void backend_record(struct backend *backend, struct backend_batch *batch);
 

@@ -259,6 +259,31 @@ struct error *snap_purge_databases(const struct snap_options *options, const cha
     return purge(options, directory, ".snap.db", keep, removed);
 }
 
+static struct error *sync_file(struct fs *fs, const char *path)
+{
+    struct fs_file *file = NULL;
+    TRY(fs_open(fs, path, FS_WRITE, &file));
+    struct error *error = fs_file_sync(file);
+    struct error *second = fs_file_close(file);
+    if (error == NULL) return second;
+    error_free(second);
+    return error;
+}
+
+struct error *snap_receive_database(const struct snap_options *options, const char *directory,
+                                    const char *path, uint64_t index)
+{
+    struct fs *fs = options->fs;
+    bool exists = false;
+    char *name = snap_database_path(directory, index);
+    struct error *error = fs_exists(fs, name, &exists);
+    if (error == NULL) error = exists ? fs_remove(fs, path) : sync_file(fs, path);
+    if (error == NULL && !exists) error = fs_rename(fs, path, name);
+    if (error == NULL) error = fs_sync_directory(fs, directory);
+    free(name);
+    return error;
+}
+
 struct error *snap_release_databases(const struct snap_options *options, const char *directory,
                                      uint64_t index)
 {

@@ -68,6 +68,10 @@ struct error *snap_purge(const struct snap_options *options, const char *directo
                          size_t *removed) __attribute__((warn_unused_result));
 struct error *snap_purge_databases(const struct snap_options *options, const char *directory, size_t keep,
                                    size_t *removed) __attribute__((warn_unused_result));
+/* An image, complete at `path` in the same folder, becomes that of `index`, content and name durable. When
+ * there is one already that stays: it may be on its way into the backend. `path` is gone afterwards. */
+struct error *snap_receive_database(const struct snap_options *options, const char *directory,
+                                    const char *path, uint64_t index) __attribute__((warn_unused_result));
 /* Removes the images below `index`: a newer snapshot has been taken or applied. */
 struct error *snap_release_databases(const struct snap_options *options, const char *directory,
                                      uint64_t index) __attribute__((warn_unused_result));

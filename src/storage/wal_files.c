@@ -208,6 +208,7 @@ struct reading {
     uint64_t index; /* of the snapshot */
     uint64_t term;
     bool matched;
+    bool has_entry; /* the log holds the entry that the snapshot stands at */
     bool has_metadata;
     uint64_t last_index;
     struct wal_content *content;
@@ -232,6 +233,7 @@ static struct error *read_entry(struct reading *reading, struct bytes data)
         raft_entries_append_owned(entries, entry);
         reading->last_index = entry.index;
     } else {
+        if (entry.index == reading->index) reading->has_entry = entry.term == reading->term;
         blob_unref(entry.data);
     }
     return NULL;
@@ -257,6 +259,8 @@ static struct error *read_snapshot(struct reading *reading, struct bytes data)
             error = error_new(ERROR_CORRUPT,
                               "wal: snapshot mismatch: term %" PRIu64 " at index %" PRIu64 ", not %" PRIu64,
                               snapshot.term, snapshot.index, reading->term);
+        /* Received from another member: what the log held then is of another history, behind it too. */
+        if (!reading->has_entry) raft_entries_truncate(&reading->content->entries, 0);
         reading->matched = true;
     }
     if (error == NULL && snapshot.index > reading->last_index) reading->last_index = snapshot.index;
