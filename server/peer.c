@@ -29,7 +29,14 @@ struct peer_batch {
 struct peer_report {
     struct engine_task task;
     uint64_t id;
-    enum { REPORT_UNREACHABLE, REPORT_SNAPSHOT_SENT, REPORT_SNAPSHOT_FAILED, REPORT_VERSION } kind;
+    enum {
+        REPORT_UNREACHABLE,
+        REPORT_SNAPSHOT_SENT,
+        REPORT_SNAPSHOT_FAILED,
+        REPORT_VERSION,
+        REPORT_ACTIVE
+    } kind;
+    int64_t since;
     char version[PEER_VERSION_SIZE];
 };
 
@@ -163,6 +170,9 @@ static void run_report(struct engine *engine, struct node *node, struct engine_t
     case REPORT_VERSION:
         node_peer_version(node, report->id, report->version[0] == '\0' ? NULL : report->version);
         break;
+    case REPORT_ACTIVE:
+        node_peer_active(node, report->id, report->since);
+        break;
     }
     free(report);
 }
@@ -201,11 +211,20 @@ void peer_report_version(struct peer *peer, const char *version)
 
 /* ---- one member ---- */
 
+static void report_active(const struct peer *peer)
+{
+    if (peer->peers->closed) return;
+    struct peer_report *report = report_new(peer, REPORT_ACTIVE);
+    report->since = peer->active_since;
+    engine_post(peer->peers->engine, &report->task);
+}
+
 void peer_became_active(struct peer *peer, const char *why)
 {
     if (peer->active_since != 0) return;
     peer->active_since = loop_now(peer->peers->config.loop);
     metric_set(&peer->metrics->active, 1);
+    report_active(peer);
     log_info(peer->peers->logger, "peer became active", LOG_STRING("peer-id", peer->id_text),
              LOG_STRING("reason", why));
 }
@@ -217,6 +236,7 @@ void peer_became_inactive(struct peer *peer, const char *why)
     peer->active_since = 0;
     metric_set(&peer->metrics->active, 0);
     metric_add(&peer->metrics->disconnects, 1);
+    report_active(peer);
     log_warn(peer->peers->logger, "peer became inactive (message send to peer failed)",
              LOG_STRING("peer-id", peer->id_text), LOG_DURATION("active-for", active_for),
              LOG_STRING("error", why));
@@ -227,13 +247,11 @@ void peer_url_failed(struct peer *peer, size_t url)
     if (peer->url == url && peer->urls.count > 0) peer->url = (peer->url + 1) % peer->urls.count;
 }
 
-struct http1_client *peer_client(struct peer *peer, size_t url)
+struct http1_client *peer_client_for(struct loop *loop, const char *url,
+                                     const struct transport_security *security, int64_t connect_timeout)
 {
-    struct peers *peers = peer->peers;
     struct cluster_url parts;
-    if (peer->urls.count == 0) return NULL;
-    const char *text = peer->urls.items[url % peer->urls.count];
-    struct error *error = cluster_url_parse(bytes_from_string(text), &parts);
+    struct error *error = cluster_url_parse(bytes_from_string(url), &parts);
     if (error != NULL) {
         error_free(error);
         return NULL;
@@ -241,17 +259,25 @@ struct http1_client *peer_client(struct peer *peer, size_t url)
     bool is_secure = bytes_equal(parts.scheme, BYTES_LITERAL("https")) ||
                      bytes_equal(parts.scheme, BYTES_LITERAL("unixs"));
     bool is_unix = bytes_starts_with(parts.scheme, BYTES_LITERAL("unix"));
-    if (is_secure && peers->config.security == NULL) return NULL;
-    const char *rest = strstr(text, "://") + 3;
+    if (is_secure && security == NULL) return NULL;
+    const char *rest = strstr(url, "://") + 3;
     char *address = is_unix ? mem_printf("unix:%s", rest) : mem_strdup(rest);
     struct http1_client_config config = {
         .address = address,
-        .security = is_secure ? peers->config.security : NULL,
-        .connect_timeout = peers->config.dial_timeout,
+        .security = is_secure ? security : NULL,
+        .connect_timeout = connect_timeout,
     };
-    struct http1_client *client = http1_client_new(peers->config.loop, &config);
+    struct http1_client *client = http1_client_new(loop, &config);
     free(address);
     return client;
+}
+
+struct http1_client *peer_client(struct peer *peer, size_t url)
+{
+    const struct peers_config *config = &peer->peers->config;
+    if (peer->urls.count == 0) return NULL;
+    return peer_client_for(config->loop, peer->urls.items[url % peer->urls.count], config->security,
+                           config->dial_timeout);
 }
 
 size_t peer_headers(const struct peer *peer, struct http_header headers[PEER_HEADERS_MAX])
@@ -296,21 +322,28 @@ static struct peer_metrics *metrics_of(struct peers *peers, uint64_t id)
     return &entry->metrics;
 }
 
-static void start_peer(struct peers *peers, const struct cluster_member *member)
+static struct peer *add_peer(struct peers *peers, uint64_t id, const struct cluster_urls *urls)
 {
     struct peer *peer = mem_zalloc(1, sizeof(*peer));
     peer->peers = peers;
-    peer->id = member->id;
-    snprintf(peer->id_text, sizeof(peer->id_text), "%" PRIx64, member->id);
-    cluster_urls_copy(&peer->urls, &member->peer_urls);
-    peer->metrics = metrics_of(peers, member->id);
+    peer->id = id;
+    peer->is_remote = true;
+    snprintf(peer->id_text, sizeof(peer->id_text), "%" PRIx64, id);
+    cluster_urls_copy(&peer->urls, urls);
+    peer->metrics = metrics_of(peers, id);
     LIST_INSERT_HEAD(&peers->list, peer, link);
     peer_streams_init(peer);
     peer_pipeline_init(peer);
     peer_prober_init(peer);
+    return peer;
+}
+
+static void start_peer(struct peer *peer)
+{
+    peer->is_remote = false;
     peer_streams_start(peer);
     peer_prober_start(peer);
-    log_info(peers->logger, "started remote peer", LOG_STRING("remote-peer-id", peer->id_text),
+    log_info(peer->peers->logger, "started remote peer", LOG_STRING("remote-peer-id", peer->id_text),
              LOG_STRINGS("remote-peer-urls", (const char *const *)peer->urls.items, peer->urls.count));
 }
 
@@ -320,7 +353,7 @@ static void stop_peer(struct peer *peer)
     peer_streams_stop(peer);
     peer_pipeline_stop(peer);
     peer_prober_stop(peer);
-    peer_lease_stop(peer);
+    peer_forward_stop(peer);
     metric_set(&peer->metrics->active, 0);
     log_info(peer->peers->logger, "stopped remote peer", LOG_STRING("remote-peer-id", peer->id_text));
     LIST_REMOVE(peer, link);
@@ -361,17 +394,35 @@ static void take_membership(struct peers *peers, struct cluster *cluster)
     peers->cluster = cluster;
     for (struct peer *peer = LIST_FIRST(&peers->list); peer != NULL;) {
         struct peer *next = LIST_NEXT(peer, link);
-        if (cluster_member(cluster, peer->id) == NULL) stop_peer(peer);
+        bool is_known = cluster_member(cluster, peer->id) != NULL;
+        bool is_gone = !peer->is_remote || cluster_is_removed(cluster, peer->id);
+        if (!is_known && is_gone) stop_peer(peer);
         peer = next;
     }
     for (size_t i = 0; i < cluster_member_count(cluster); i++) {
         const struct cluster_member *member = cluster_member_at(cluster, i);
         struct peer *peer = peers_find(peers, member->id);
-        if (peer != NULL)
-            update_peer(peer, member);
-        else if (member->id != peers->config.member_id)
-            start_peer(peers, member);
+        if (member->id == peers->config.member_id) continue;
+        if (peer == NULL) peer = add_peer(peers, member->id, &member->peer_urls);
+        update_peer(peer, member);
+        if (peer->is_remote) start_peer(peer);
     }
+}
+
+void peers_add_remote(struct peers *peers, uint64_t id, const struct cluster_urls *urls)
+{
+    size_t remotes = 0;
+    struct peer *peer;
+    if (id == RAFT_NONE || id == peers->config.member_id || urls->count == 0) return;
+    if (peers->cluster != NULL && cluster_is_removed(peers->cluster, id)) return;
+    LIST_FOREACH (peer, &peers->list, link) {
+        if (peer->id == id) return;
+        remotes += peer->is_remote;
+    }
+    if (remotes == PEER_REMOTES_MAX) return;
+    peer = add_peer(peers, id, urls);
+    log_info(peers->logger, "added remote peer", LOG_STRING("remote-peer-id", peer->id_text),
+             LOG_STRINGS("remote-peer-urls", (const char *const *)peer->urls.items, peer->urls.count));
 }
 
 /* ---- messages out ---- */
@@ -411,10 +462,10 @@ static void on_wake(struct loop *loop, struct loop_task *task)
         else
             send_one(peers, message);
     }
-    for (struct mail *mail = mailbox_take(&peers->lease_questions); mail != NULL;) {
+    for (struct mail *mail = mailbox_take(&peers->questions); mail != NULL;) {
         struct node_request *request = CONTAINER(mail, struct node_request, mail);
         mail = mail->next;
-        peer_lease_ask(peers, request);
+        peer_forward(peers, request);
     }
     struct peer *peer;
     LIST_FOREACH (peer, &peers->list, link)
@@ -450,7 +501,7 @@ void peers_set_membership(struct peers *peers, const struct cluster *cluster)
 void peers_ask_leader(struct peers *peers, struct node_request *request)
 {
     rpc_leaves(CONTAINER(request, struct rpc, request));
-    mailbox_put(&peers->lease_questions, &request->mail);
+    mailbox_put(&peers->questions, &request->mail);
     wake(peers);
 }
 
@@ -488,8 +539,8 @@ struct peers *peers_new(const struct peers_config *config)
     LIST_INIT(&peers->list);
     mailbox_init(&peers->outgoing);
     mailbox_init(&peers->memberships);
-    mailbox_init(&peers->lease_questions);
-    LIST_INIT(&peers->lease_calls);
+    mailbox_init(&peers->questions);
+    LIST_INIT(&peers->forwards);
     peers->wake.run = on_wake;
     peers->hand_in.run = hand_in;
     peers->alive.run = on_alive;
@@ -515,7 +566,7 @@ void peers_close(struct peers *peers)
     loop_defer_cancel(peers->config.loop, &peers->hand_in);
     peers->closed = true;
     loop_timer_clear(peers->config.loop, &peers->alive);
-    peer_lease_close(peers);
+    peer_forward_close(peers);
     while (!LIST_EMPTY(&peers->list)) stop_peer(LIST_FIRST(&peers->list));
 }
 

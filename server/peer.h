@@ -13,8 +13,9 @@
  * that the member is unreachable; raft repeats what matters. Connections are remade for ever, every 100 ms.
  *
  * Who the members are comes from the applied state (peers_set_membership); until the first one arrives nobody
- * is known and everybody is asked to come again (404). Removed members are told so (410), which makes them
- * end.
+ * is known and everybody is asked to come again (404). Members that are known by their addresses alone
+ * ("remotes": this one is joining, or the other one is and is not yet applied here) get their messages by
+ * POSTs. Removed members are told so (410), which makes them end.
  *
  * Threads: everything on `loop`, but for the functions marked "any thread".
  */
@@ -50,6 +51,9 @@ struct peers *peers_new(const struct peers_config *config)
     __attribute__((returns_nonnull, warn_unused_result));
 /* Where received messages go, which must be there before the loop runs. */
 void peers_set_engine(struct peers *peers, struct engine *engine);
+/* A member whose addresses are known although the membership does not tell of it (yet): it is answered, and
+ * nothing is asked of it. Before the loop runs, then the loop thread. */
+void peers_add_remote(struct peers *peers, uint64_t id, const struct cluster_urls *urls);
 /* Ends all connections and requests; no engine_post follows. Messages that still come are dropped. */
 void peers_close(struct peers *peers);
 /* Closed (or never run), and the loop has ended. NULL is allowed. */

@@ -68,6 +68,23 @@ static void refuse(struct http_exchange *exchange, int status, const char *text)
     http_error(exchange, status, text);
 }
 
+/* Who asks may be a member that is not applied here yet; it says where it is to be reached. */
+static void remember_sender(struct http_exchange *exchange)
+{
+    struct bytes from, list;
+    struct cluster_urls urls = {0};
+    uint64_t id;
+    if (!http_request_header(exchange, "x-server-from", &from) || !peer_parse_id(from, &id) ||
+        peers_find(peers_of(exchange), id) != NULL || !http_request_header(exchange, "x-peerurls", &list))
+        return;
+    char *text = mem_printf("%.*s", (int)list.size, (const char *)list.data);
+    struct error *error = cluster_urls_parse(text, &urls);
+    if (error == NULL) peers_add_remote(peers_of(exchange), id, &urls);
+    error_free(error);
+    cluster_urls_deinit(&urls);
+    free(text);
+}
+
 /* Method, versions, cluster: what comes before everything else. False: it was answered. */
 static bool is_welcome(struct http_exchange *exchange, const char *method)
 {
@@ -85,7 +102,7 @@ static bool is_welcome(struct http_exchange *exchange, const char *method)
     return false;
 }
 
-static bool parse_id(struct bytes text, uint64_t *id)
+bool peer_parse_id(struct bytes text, uint64_t *id)
 {
     *id = 0;
     if (text.size == 0 || text.size > 16) return false;
@@ -133,11 +150,12 @@ static void serve_stream(struct http_exchange *exchange)
     http_request_header(exchange, "x-raft-to", &to);
     if (!split_stream_path(http_request(exchange)->path, &stream, &id_text)) {
         refuse(exchange, 404, "invalid path");
-    } else if (!parse_id(id_text, &id)) {
+    } else if (!peer_parse_id(id_text, &id)) {
         refuse(exchange, 404, "invalid from");
     } else if (peers->cluster != NULL && cluster_is_removed(peers->cluster, id)) {
         refuse(exchange, 410, "removed member");
-    } else if (peers_find(peers, id) == NULL) {
+    } else if (peers_find(peers, id) == NULL || peers_find(peers, id)->is_remote) {
+        remember_sender(exchange);
         refuse(exchange, 404, "error sender not found");
     } else if (!bytes_equal(to, bytes_from_string(peers->member_id_text))) {
         refuse(exchange, 412, "to field mismatch");
@@ -150,7 +168,7 @@ static void serve_stream(struct http_exchange *exchange)
 
 static void begin_message(struct http_exchange *exchange)
 {
-    (void)is_welcome(exchange, "POST");
+    if (is_welcome(exchange, "POST")) remember_sender(exchange);
 }
 
 static void serve_message(struct http_exchange *exchange)
@@ -230,6 +248,7 @@ struct question {
     union {
         Etcdserverpb__RangeRequest range;
         Etcdserverpb__HashKVRequest hash;
+        Etcdserverpb__MemberPromoteRequest promotion;
     };
 };
 
@@ -368,6 +387,107 @@ static void serve_hash(struct http_exchange *exchange)
     }
 }
 
+/* ---- promoting a learner: other members ask this one, the leader ---- */
+
+static void fill_member(struct cluster_member *member, const Etcdserverpb__Member *from)
+{
+    member->id = from->id;
+    member->name = mem_strdup(from->name);
+    member->is_learner = from->islearner;
+    for (size_t i = 0; i < from->n_peerurls; i++)
+        cluster_urls_append(&member->peer_urls, bytes_from_string(from->peerurls[i]));
+    for (size_t i = 0; i < from->n_clienturls; i++)
+        cluster_urls_append(&member->client_urls, bytes_from_string(from->clienturls[i]));
+}
+
+static void respond_members(struct http_exchange *exchange,
+                            const Etcdserverpb__MemberPromoteResponse *promoted)
+{
+    struct buf body = {0};
+    buf_append_byte(&body, '[');
+    for (size_t i = 0; i < promoted->n_members; i++) {
+        struct cluster_member member = {0};
+        fill_member(&member, promoted->members[i]);
+        if (i > 0) buf_append_byte(&body, ',');
+        cluster_member_write(&body, &member);
+        cluster_member_deinit(&member);
+    }
+    buf_append_string(&body, "]\n");
+    http_respond(exchange, 200, "application/json", buf_bytes(&body));
+    buf_deinit(&body);
+}
+
+/* Refusals that are final for whoever asks, in etcd's words. */
+static const struct {
+    enum api_error error;
+    int status;
+    const char *text;
+} promotion_refusals[] = {
+    {API_ERROR_MEMBER_NOT_FOUND, 404, "membership: ID not found"},
+    {API_ERROR_MEMBER_NOT_LEARNER, 412, "membership: can only promote a learner member"},
+    {API_ERROR_LEARNER_NOT_READY, 412,
+     "etcdserver: can only promote a learner member which is in sync with leader"},
+};
+
+static void promotion_done(struct rpc *rpc)
+{
+    struct http_exchange *exchange = rpc->context;
+    Etcdserverpb__MemberPromoteResponse *promoted = NULL;
+    size_t refusals = sizeof(promotion_refusals) / sizeof(promotion_refusals[0]), i = 0;
+    if (!question_failed(rpc))
+        promoted =
+            (void *)message_unpack(&etcdserverpb__member_promote_response__descriptor,
+                                   blob_bytes(rpc->request.response), http_exchange_arena(exchange), NULL);
+    while (i < refusals && promotion_refusals[i].error != rpc->request.error) i++;
+    if (promoted != NULL)
+        respond_members(exchange, promoted);
+    else if (i < refusals)
+        http_error(exchange, promotion_refusals[i].status, promotion_refusals[i].text);
+    else
+        http_respond(exchange, 500, "application/json",
+                     BYTES_LITERAL("{\"message\":\"Internal Server Error\"}"));
+    question_free(rpc);
+}
+
+static bool parse_decimal(struct bytes text, uint64_t *value)
+{
+    *value = 0;
+    if (text.size == 0 || text.size > 20) return false;
+    for (size_t i = 0; i < text.size; i++) {
+        uint64_t digit = (uint64_t)text.data[i] - '0';
+        if (digit > 9 || __builtin_mul_overflow(*value, UINT64_C(10), value) ||
+            __builtin_add_overflow(*value, digit, value))
+            return false;
+    }
+    return true;
+}
+
+static void serve_promotion(struct http_exchange *exchange)
+{
+    struct peers *peers = peers_of(exchange);
+    struct bytes path = http_request(exchange)->path;
+    size_t prefix = strlen(PEER_PROMOTE_PATH);
+    struct bytes text = bytes_of(path.data + prefix, path.size - prefix);
+    uint64_t id;
+    if (!method_allowed(exchange, "POST")) return;
+    http_add_header(exchange, "X-Etcd-Cluster-ID", peers->cluster_id_text);
+    if (!parse_decimal(text, &id)) {
+        char *message =
+            mem_printf("member %.*s not found in cluster", (int)text.size, (const char *)text.data);
+        http_error(exchange, 404, message);
+        free(message);
+    } else if (peers->closed) {
+        http_error(exchange, 503, "etcdserver: server stopped");
+    } else {
+        struct question *question = question_new(exchange, NODE_MEMBER_PROMOTE, promotion_done);
+        etcdserverpb__member_promote_request__init(&question->promotion);
+        question->promotion.id = id;
+        question->rpc.request.message = &question->promotion;
+        question->rpc.stays = true;
+        rpc_start(&question->rpc, peers->engine);
+    }
+}
+
 /* ---- leases: other members ask this one, the leader ---- */
 
 static void lease_not_found(struct http_exchange *exchange)
@@ -455,7 +575,7 @@ static void serve_time_to_live(struct http_exchange *exchange)
 {
     struct bytes inner;
     Etcdserverpb__LeaseTimeToLiveRequest *asked = NULL;
-    if (peer_lease_unwrap(http_body(exchange), &inner))
+    if (peer_forward_unwrap(http_body(exchange), &inner))
         asked = (void *)message_unpack(&etcdserverpb__lease_time_to_live_request__descriptor, inner,
                                        http_exchange_arena(exchange), NULL);
     if (asked == NULL || peers_of(exchange)->closed) {
@@ -482,6 +602,7 @@ static const struct http_handler members_handler = {.on_end = serve_members};
 static const struct http_handler version_handler = {.on_end = serve_version};
 static const struct http_handler downgrade_handler = {.on_end = serve_downgrade};
 static const struct http_handler hash_handler = {.on_end = serve_hash};
+static const struct http_handler promotion_handler = {.on_end = serve_promotion};
 
 static const struct http_handler renewal_handler = {.on_request = begin_lease,
                                                     .on_end = serve_renewal,
@@ -497,6 +618,7 @@ static const struct http_route routes[] = {
     {.path = "/raft/probing", .handler = &probing_handler},
     {.path = "/members", .handler = &members_handler},
     {.path = "/members/hashkv", .handler = &hash_handler},
+    {.path = PEER_PROMOTE_PATH, .prefix = true, .handler = &promotion_handler},
     {.path = "/version", .handler = &version_handler},
     {.path = "/leases", .handler = &renewal_handler},
     {.path = "/leases/internal", .handler = &time_to_live_handler},

@@ -4,7 +4,7 @@
  *   peer_stream.c     writers (their GETs to us) and readers (our GETs to them)
  *   peer_pipeline.c   POST /raft
  *   peer_prober.c     round trips and versions of the others
- *   peer_lease.c      lease questions to the leader
+ *   peer_forward.c    requests that only the leader can answer
  *   peer_handlers.c   what the peer ports answer
  *   peer_codec.c      how messages lie in streams
  */
@@ -23,13 +23,15 @@ enum {
     PEER_PIPELINE_QUEUE_MAX = 64, /* messages that wait for a POST */
     PEER_PIPELINE_POSTS = 4,      /* POSTs under way */
     PEER_RECEIVE_MAX = 4096,      /* received messages that wait for the node, per member */
-    PEER_LEASE_CLIENTS = 4,       /* connections for lease questions */
+    PEER_FORWARD_CLIENTS = 4,     /* connections for requests to a leader */
+    PEER_REMOTES_MAX = 64,        /* members known by their addresses alone */
     PEER_HEADERS_MAX = 8,
     PEER_VERSION_SIZE = 40,
 };
 
 /* Bytes of received entries that may wait for the node, over all members. */
 #define PEER_RECEIVE_BYTES_MAX ((size_t)512 << 20)
+#define PEER_PROMOTE_PATH      "/members/promote/" /* and the id, decimal */
 #define PEER_RETRY             (100 * LOOP_MILLISECOND)
 #define PEER_ALIVE_INTERVAL    (5 * LOOP_SECOND / 3)
 #define PEER_SILENCE_MAX       (10 * LOOP_SECOND) /* a stream without a byte for so long is dead */
@@ -102,8 +104,10 @@ struct peer {
     struct peer_queue posts_waiting;
     struct peer_post posts[PEER_PIPELINE_POSTS];
     struct peer_prober prober;
-    struct http1_client *lease_clients[PEER_LEASE_CLIENTS];
-    size_t lease_turn;    /* whose turn it is */
+    struct http1_client *forward_clients[PEER_FORWARD_CLIENTS];
+    size_t forward_turn;  /* whose turn it is */
+    bool is_remote;       /* known by its addresses alone, until the membership tells of it: no streams, no
+                             prober */
     int64_t active_since; /* 0: it is not */
     int64_t reported_at;  /* as unreachable */
     size_t receiving;     /* messages that the node has not taken yet */
@@ -123,7 +127,7 @@ struct peers {
     struct engine *engine;
     struct http_router router;
     LIST_HEAD(, peer) list;
-    LIST_HEAD(, lease_call) lease_calls;
+    LIST_HEAD(, forward) forwards;
     struct cluster *cluster; /* NULL: not known yet */
     char cluster_id_text[PEER_ID_SIZE], member_id_text[PEER_ID_SIZE];
     char *own_urls_text;
@@ -131,7 +135,7 @@ struct peers {
     struct buf scratch;
 
     /* From other threads. */
-    struct mailbox outgoing, memberships, lease_questions;
+    struct mailbox outgoing, memberships, questions;
     struct loop_task wake;
     atomic_bool woken; /* wake is posted */
 
@@ -159,7 +163,9 @@ void peer_report_snapshot(struct peer *peer, bool success);
 void peer_report_version(struct peer *peer, const char *version); /* NULL: not known */
 /* An address has failed: the next one's turn, unless that has been seen already. */
 void peer_url_failed(struct peer *peer, size_t url);
-/* A client of that address; NULL when it cannot be used. */
+/* A client of that address; NULL when it cannot be used. The first one belongs to no member. */
+struct http1_client *peer_client_for(struct loop *loop, const char *url,
+                                     const struct transport_security *security, int64_t connect_timeout);
 struct http1_client *peer_client(struct peer *peer, size_t url);
 /* The headers of a request to `peer`; returns their number. */
 size_t peer_headers(const struct peer *peer, struct http_header headers[PEER_HEADERS_MAX]);
@@ -197,19 +203,23 @@ void peer_pipeline_stop(struct peer *peer);
 void peer_prober_init(struct peer *peer);
 void peer_prober_start(struct peer *peer);
 void peer_prober_stop(struct peer *peer);
+/* The answer to GET /version; appends. False: it cannot be understood, or the server's is no version. */
+bool peer_parse_versions(struct bytes body, struct buf *server, struct buf *cluster);
 
-/* ---- peer_lease.c ---- */
+/* ---- peer_forward.c ---- */
 
 /* Takes a request from peers_ask_leader. */
-void peer_lease_ask(struct peers *peers, struct node_request *request);
-void peer_lease_stop(struct peer *peer);
+void peer_forward(struct peers *peers, struct node_request *request);
+void peer_forward_stop(struct peer *peer);
 /* Everything that is under way is answered: the server stops. */
-void peer_lease_close(struct peers *peers);
+void peer_forward_close(struct peers *peers);
 /* LeaseInternalRequest and LeaseInternalResponse are their field 1. */
-bool peer_lease_unwrap(struct bytes message, struct bytes *inner);
+bool peer_forward_unwrap(struct bytes message, struct bytes *inner);
 
 /* ---- peer_handlers.c ---- */
 
+/* 1 to 16 hexadecimal digits. */
+bool peer_parse_id(struct bytes text, uint64_t *id);
 void peer_handlers_router(struct http_router *router, struct peers *peers);
 
 #endif

@@ -147,7 +147,7 @@ static const struct http1_client_handler probing_handler = {.on_response = on_re
                                                             .on_body = on_body,
                                                             .on_done = probing_done};
 
-static bool parse_server_version(struct bytes body, struct buf *version)
+bool peer_parse_versions(struct bytes body, struct buf *server, struct buf *cluster)
 {
     struct json_reader reader = json_reader_of(body);
     struct buf key = {0};
@@ -155,26 +155,29 @@ static bool parse_server_version(struct bytes body, struct buf *version)
     if (json_enter(&reader, '{'))
         while (json_next_key(&reader, &key)) {
             if (bytes_equal(buf_bytes(&key), BYTES_LITERAL("etcdserver")))
-                json_read_string(&reader, version);
+                json_read_string(&reader, server);
+            else if (bytes_equal(buf_bytes(&key), BYTES_LITERAL("etcdcluster")))
+                json_read_string(&reader, cluster);
             else
                 json_skip(&reader);
         }
     buf_deinit(&key);
-    return !reader.failed && version->size < PEER_VERSION_SIZE && version_parse(buf_bytes(version), &parsed);
+    return !reader.failed && server->size < PEER_VERSION_SIZE && version_parse(buf_bytes(server), &parsed);
 }
 
 static void version_done(struct http1_client_request *request, const struct error *error)
 {
     struct peer_prober *prober = http1_client_request_context(request);
-    struct buf version = {0};
+    struct buf version = {0}, cluster = {0};
     if (!was_answered(prober, error)) return;
-    if (parse_server_version(buf_bytes(&prober->body), &version)) {
+    if (peer_parse_versions(buf_bytes(&prober->body), &version, &cluster)) {
         set_version(prober, buf_string(&version));
         ask(prober, "/raft/probing", &probing_handler);
     } else {
         round_failed(prober, "its version cannot be understood");
     }
     buf_deinit(&version);
+    buf_deinit(&cluster);
 }
 
 static const struct http1_client_handler version_handler = {.on_response = on_response,

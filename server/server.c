@@ -8,6 +8,7 @@
 #include "net/http1.h"
 #include "net/listener.h"
 #include "net/port.h"
+#include "server/bootstrap.h"
 #include "server/call_observer.h"
 #include "server/compactor.h"
 #include "server/engine.h"
@@ -27,6 +28,8 @@
 
 #define DRAIN_TIME     (500 * LOOP_MILLISECOND)
 #define PURGE_INTERVAL (30 * LOOP_SECOND)
+/* A removed member goes on answering the others for so long. */
+#define REMOVAL_DELAY LOOP_SECOND
 /* While the database is locked: between two tries, and between two lines in the log. */
 #define LOCK_POLL_INTERVAL (50 * LOOP_MILLISECOND)
 #define LOCK_TELL_INTERVAL (10 * LOOP_SECOND)
@@ -66,6 +69,7 @@ struct server {
     const struct options *options;
     const struct logger *logger;
     struct member member;
+    struct bootstrap bootstrap;
     struct engine *engine;
     struct loop *control; /* the calling thread's */
     struct io io[IO_LOOPS_MAX];
@@ -90,10 +94,11 @@ struct server {
     uv_signal_t signals[2];
     uv_work_t purge_work;
     struct loop_timer purge;
-    struct loop_task published, removed;
+    struct loop_task published, removed, told_removed;
+    struct loop_timer removal;
     int signal_number;
     bool purging;
-    atomic_bool was_removed;
+    atomic_bool was_told_removed;
     atomic_int still_closing; /* parts of I/O loops that have connections left */
 };
 
@@ -127,6 +132,12 @@ static uint64_t quota_of(const struct options *options)
 {
     if (options->quota_backend_bytes < 0) return 0;
     return options->quota_backend_bytes == 0 ? UINT64_C(2) << 30 : (uint64_t)options->quota_backend_bytes;
+}
+
+/* What one request may take, here and at other members. */
+static int64_t request_timeout(const struct options *options)
+{
+    return 5 * LOOP_SECOND + 2 * (int64_t)options->election_timeout * LOOP_MILLISECOND;
 }
 
 static void sha1(struct bytes data, uint8_t digest[20])
@@ -287,7 +298,7 @@ static void make_io(struct server *server)
     }
 }
 
-static void on_removed(void *context);
+static void on_told_removed(void *context);
 
 static struct error *make_peers(struct server *server)
 {
@@ -303,12 +314,14 @@ static struct error *make_peers(struct server *server)
         .own_urls = &io->urls,
         .endpoints = &server->endpoints,
         .dial_timeout = LOOP_SECOND + election,
-        .request_timeout = 5 * LOOP_SECOND + 2 * election,
+        .request_timeout = request_timeout(options),
         .logger = server->logger,
-        .on_removed = on_removed,
+        .on_removed = on_told_removed,
         .context = server,
     };
     io->peers = peers_new(&config);
+    for (size_t i = 0; i < server->bootstrap.remote_count; i++)
+        peers_add_remote(io->peers, server->bootstrap.remotes[i].id, &server->bootstrap.remotes[i].peer_urls);
     io->http = http1_server_new(io->loop, &(const struct http1_server_config){.logger = server->logger});
     io->port = (struct port){.http = io->http, .router = peers_router(io->peers)};
     return NULL;
@@ -390,19 +403,43 @@ static void on_published(void *context)
     loop_post(server->control, &server->published);
 }
 
-static void stop_for_good(struct loop *loop, struct loop_task *task)
+static void stop_for_good(struct server *server)
 {
-    struct server *server = CONTAINER(task, struct server, removed);
     log_info(server->logger, "the member has been permanently removed from the cluster",
              LOG_HEX("local-member-id", server->member.id));
-    loop_stop(loop);
+    loop_stop(server->control);
 }
 
-/* The node has applied the removal, or another member says so; any thread. */
+static void removal_is_over(struct loop *loop, struct loop_timer *timer)
+{
+    (void)loop;
+    stop_for_good(CONTAINER(timer, struct server, removal));
+}
+
+static void removal_begins(struct loop *loop, struct loop_task *task)
+{
+    struct server *server = CONTAINER(task, struct server, removed);
+    loop_timer_set(loop, &server->removal, clock_monotonic() + REMOVAL_DELAY);
+}
+
+/* Node thread, once: the removal was applied here. */
 static void on_removed(void *context)
 {
     struct server *server = context;
-    if (!atomic_exchange(&server->was_removed, true)) loop_post(server->control, &server->removed);
+    loop_post(server->control, &server->removed);
+}
+
+static void told_removed(struct loop *loop, struct loop_task *task)
+{
+    (void)loop;
+    stop_for_good(CONTAINER(task, struct server, told_removed));
+}
+
+/* Any thread: another member says so, and will not speak with this one any more. */
+static void on_told_removed(void *context)
+{
+    struct server *server = context;
+    if (!atomic_exchange(&server->was_told_removed, true)) loop_post(server->control, &server->told_removed);
 }
 
 static void on_reply(void *context, struct node_request *request)
@@ -548,6 +585,7 @@ static void free_peers(struct server *server)
 
 static void close_control(struct server *server)
 {
+    loop_timer_clear(server->control, &server->removal);
     loop_timer_clear(server->control, &server->purge);
     while (server->purging) loop_run_once(server->control, 10 * LOOP_MILLISECOND);
     loop_timer_clear(server->control, &server->purge);
@@ -640,6 +678,18 @@ static struct error *wait_for_member(struct server *server, const struct member_
 static struct error *open_member(struct server *server)
 {
     const struct options *options = server->options;
+    const struct member_bootstrap bootstrap = {
+        .check_new = bootstrap_check_new,
+        .find_running = bootstrap_find_running,
+        .same_urls = bootstrap_same_urls,
+        .context = &server->bootstrap,
+    };
+    server->bootstrap = (struct bootstrap){
+        .logger = server->logger,
+        .version = ETCD_VERSION,
+        .max_learners = 1,
+        .request_timeout = request_timeout(options),
+    };
     struct member_options member = {
         .name = options->name,
         .data_directory = options->data_dir,
@@ -648,6 +698,7 @@ static struct error *open_member(struct server *server)
         .initial_cluster_token = options->initial_cluster_token,
         .initial_advertise_peer_urls = options->initial_advertise_peer_urls,
         .initial_cluster_exists = strcmp(options->initial_cluster_state, "existing") == 0,
+        .bootstrap = &bootstrap,
         .no_sync = options->unsafe_no_fsync,
         .quota_bytes = quota_of(options),
         .fs = fs_real(),
@@ -771,7 +822,9 @@ struct error *server_run(const struct options *options, const struct logger *log
     server->wal_metrics = (struct wal_metrics)WAL_METRICS_INIT;
     server->snap_metrics = (struct snap_metrics)SNAP_METRICS_INIT;
     server->published.run = serve_clients;
-    server->removed.run = stop_for_good;
+    server->removed.run = removal_begins;
+    server->told_removed.run = told_removed;
+    server->removal.run = removal_is_over;
     server->purge.run = purge_due;
     raise_descriptor_limit();
     signal(SIGPIPE, SIG_IGN);
@@ -790,6 +843,7 @@ struct error *server_run(const struct options *options, const struct logger *log
     error = stop(server);
     *signal_number = server->signal_number;
     cluster_urls_deinit(&server->client_urls);
+    bootstrap_deinit(&server->bootstrap);
     free(server);
     return error;
 }

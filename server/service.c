@@ -8,6 +8,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "rpc.pb-c.h"
+
 enum { SERVICES = 6, METHODS_MAX = 64 };
 
 const struct grpc_method *const *service_methods(size_t *count)
@@ -34,6 +36,24 @@ static void finish(struct grpc_call *call, enum api_error error)
     grpc_call_finish(call, api_error_code(error), bytes_from_string(api_error_text(error)));
 }
 
+/* A learner has no say yet and may be far behind. */
+static bool is_learner(const struct service_context *context)
+{
+    return metric_gauge_read(&engine_node_metrics(context->engine)->is_learner) != 0;
+}
+
+/* What of this a learner serves all the same; which ranges, their messages tell. */
+static bool may_be_of_learner(const struct grpc_method *method)
+{
+    return strcmp(method->name, "Status") == 0 || strcmp(method->name, "Snapshot") == 0 ||
+           strcmp(method->name, "Range") == 0;
+}
+
+static bool is_of_learner(enum node_operation operation, const void *message)
+{
+    return operation != NODE_RANGE || ((const Etcdserverpb__RangeRequest *)message)->serializable;
+}
+
 void service_intercept(struct grpc_call *call)
 {
     const struct service_context *context = grpc_call_server_context(call);
@@ -46,6 +66,8 @@ void service_intercept(struct grpc_call *call)
     if (grpc_call_metadata(call, "hasleader", &value) && bytes_equal(value, BYTES_LITERAL("true")) &&
         metric_gauge_read(&engine_node_metrics(context->engine)->has_leader) == 0)
         finish(call, API_ERROR_NO_LEADER);
+    else if (is_learner(context) && !may_be_of_learner(grpc_call_method(call)))
+        finish(call, API_ERROR_NOT_SUPPORTED_FOR_LEARNER);
 }
 
 void service_observe(struct grpc_call *call, enum grpc_code code, struct bytes text)
@@ -115,6 +137,10 @@ void service_unary_message(struct grpc_call *call, struct bytes message)
     struct bytes raw = arena_copy(arena, message);
     void *decoded = service_decode(call, unary->descriptor, raw);
     if (decoded == NULL) return;
+    if (is_learner(context) && !is_of_learner(unary->operation, decoded)) {
+        finish(call, API_ERROR_NOT_SUPPORTED_FOR_LEARNER);
+        return;
+    }
     if (engine_waiting(context->engine) > context->queue_limit) {
         finish(call, API_ERROR_TOO_MANY_REQUESTS);
         return;

@@ -1,6 +1,7 @@
 #include "cluster/cluster.h"
 
 #include "base/memory.h"
+#include "base/wire.h"
 #include "cluster/cluster_internal.h"
 #include "storage/backend.h"
 
@@ -55,6 +56,19 @@ void cluster_member_copy(struct cluster_member *to, const struct cluster_member 
     cluster_urls_copy(&copy.client_urls, &from->client_urls);
     cluster_member_deinit(to);
     *to = copy;
+}
+
+void cluster_member_encode(struct buf *out, uint32_t field, const struct cluster_member *member)
+{
+    size_t mark = wire_message_begin(out, field);
+    wire_uint_field_nonzero(out, 1, member->id);
+    wire_bytes_field_nonempty(out, 2, bytes_from_string(member->name));
+    for (size_t i = 0; i < member->peer_urls.count; i++)
+        wire_bytes_field(out, 3, bytes_from_string(member->peer_urls.items[i]));
+    for (size_t i = 0; i < member->client_urls.count; i++)
+        wire_bytes_field(out, 4, bytes_from_string(member->client_urls.items[i]));
+    wire_uint_field_nonzero(out, 5, member->is_learner);
+    wire_message_end(out, mark);
 }
 
 /* The position of the first member whose id is not below. */

@@ -64,6 +64,8 @@ static inline bool cluster_member_has_started(const struct cluster_member *membe
 
 /* Appends the JSON of a member: its row, an item of the peers' /members list. */
 void cluster_member_write(struct buf *out, const struct cluster_member *member);
+/* Appends it as a field of that number, an etcdserverpb.Member. */
+void cluster_member_encode(struct buf *out, uint32_t field, const struct cluster_member *member);
 /* `member` must be initialised. ERROR_INVALID. */
 struct error *cluster_member_parse(struct bytes json, struct cluster_member *member)
     __attribute__((warn_unused_result));

@@ -28,14 +28,15 @@ static struct error *open_backend(const struct member_options *options, struct m
 
 /* ---- first start ---- */
 
-static struct error *write_first_log(const struct cluster *cluster, struct member *member)
+/* `first`: the members that its first entries add; none when the leader of a running cluster will fill it. */
+static struct error *write_first_log(const struct cluster *first, struct member *member)
 {
     struct raft_entries entries = {0};
     struct buf metadata = {0};
     bool must_sync = false;
-    member_first_entries(cluster, &entries);
+    member_first_entries(first, &entries);
     member_encode_metadata(&metadata, member->id, member->cluster_id);
-    struct raft_hard_state state = {.term = 1, .commit = entries.count};
+    struct raft_hard_state state = {.term = entries.count > 0, .commit = entries.count};
     struct error *error =
         wal_begin(&member->wal_options, member->directory.wal, buf_bytes(&metadata), &member->wal);
     if (error == NULL) error = wal_save(member->wal, &state, entries.items, entries.count, &must_sync);
@@ -49,39 +50,62 @@ static struct error *write_first_log(const struct cluster *cluster, struct membe
     return error;
 }
 
-static struct error *found_cluster(const struct member_options *options, struct member *member,
-                                   struct cluster *cluster)
+static struct error *check_advertised(const struct member_options *options,
+                                      const struct cluster_initial *initial)
 {
-    struct cluster_initial initial = {0};
+    const struct member_bootstrap *bootstrap = options->bootstrap;
     struct cluster_urls advertised = {0};
-    TRY(cluster_initial_parse(options->initial_cluster, &initial));
+    bool same = false;
     struct error *error = cluster_urls_parse(options->initial_advertise_peer_urls, &advertised);
-    if (error == NULL) error = cluster_initial_check(&initial, options->name, &advertised, false, NULL);
-    if (error == NULL)
-        error = cluster_bootstrap(cluster, &initial, options->initial_cluster_token, options->sha1,
-                                  &member->cluster_id);
-    if (error == NULL) {
-        const struct cluster_initial_member *self = cluster_initial_find(&initial, options->name);
-        member->id = cluster_member_id(options->sha1, &self->peer_urls, options->initial_cluster_token);
-    }
+    if (error == NULL && bootstrap != NULL &&
+        cluster_initial_needs_resolving(initial, options->name, &advertised))
+        same = bootstrap->same_urls(bootstrap->context,
+                                    &cluster_initial_find(initial, options->name)->peer_urls, &advertised);
+    if (error == NULL) error = cluster_initial_check(initial, options->name, &advertised, same, NULL);
     cluster_urls_deinit(&advertised);
-    cluster_initial_deinit(&initial);
     return error;
+}
+
+/* Adds the members of a new cluster to `first`. */
+static struct error *found_cluster(const struct member_options *options, struct member *member,
+                                   const struct cluster_initial *initial, struct cluster *first)
+{
+    const struct member_bootstrap *bootstrap = options->bootstrap;
+    TRY(check_advertised(options, initial));
+    TRY(cluster_bootstrap(first, initial, options->initial_cluster_token, options->sha1,
+                          &member->cluster_id));
+    const struct cluster_initial_member *self = cluster_initial_find(initial, options->name);
+    member->id = cluster_member_id(options->sha1, &self->peer_urls, options->initial_cluster_token);
+    if (bootstrap == NULL) return NULL;
+    return bootstrap->check_new(bootstrap->context, initial, options->name, member->id);
+}
+
+static struct error *join_cluster(const struct member_options *options, struct member *member,
+                                  const struct cluster_initial *initial)
+{
+    const struct member_bootstrap *bootstrap = options->bootstrap;
+    uint64_t ids[CLUSTER_MEMBERS_MAX];
+    TRY(cluster_initial_check(initial, options->name, NULL, false, NULL));
+    TRY(bootstrap->find_running(bootstrap->context, initial, options->name, &member->cluster_id, ids));
+    member->id = ids[cluster_initial_find(initial, options->name) - initial->items];
+    return NULL;
 }
 
 static struct error *start_new(const struct member_options *options, struct member *member)
 {
-    if (options->initial_cluster_exists)
-        return error_new(ERROR_INVALID,
-                         "--initial-cluster-state=existing: this release cannot join a running cluster");
-    struct cluster *cluster = cluster_new(&(const struct cluster_options){.logger = options->logger});
-    struct error *error = found_cluster(options, member, cluster);
+    struct cluster_initial initial = {0};
+    struct cluster *first = cluster_new(&(const struct cluster_options){.logger = options->logger});
+    struct error *error = cluster_initial_parse(options->initial_cluster, &initial);
+    if (error == NULL)
+        error = options->initial_cluster_exists ? join_cluster(options, member, &initial)
+                                                : found_cluster(options, member, &initial, first);
     if (error == NULL) error = open_backend(options, member);
-    if (error == NULL) error = write_first_log(cluster, member);
+    if (error == NULL) error = write_first_log(first, member);
     if (error == NULL)
         log_info(options->logger, "starting local member", LOG_HEX("local-member-id", member->id),
                  LOG_HEX("cluster-id", member->cluster_id));
-    cluster_free(cluster);
+    cluster_free(first);
+    cluster_initial_deinit(&initial);
     member->is_new = true;
     return error;
 }

@@ -1,7 +1,9 @@
 /* member: what this member has on disk, opened: the way from a data directory to something the node can start
  * from.
  *
- *     no log yet     ─▶ first start: ids from the initial cluster, a log whose first entries add its members
+ *     no log yet     ─▶ first start: ids from the initial cluster, a log whose first entries add its members;
+ *                       or, when the cluster is running already, ids from its members and an empty log, which
+ *                       the leader fills
  *     a log is there ─▶ restart: newest valid snapshot, the log behind it, the backend; the initial-* flags
  * are ignored
  *
@@ -17,6 +19,19 @@
 #include "storage/datadir.h"
 #include "storage/wal.h"
 
+/* What a first start asks of the others: functions of the edge, which may wait for the network. */
+struct member_bootstrap {
+    /* A new cluster: an error when another member knows `id` as one that has started already. */
+    struct error *(*check_new)(void *context, const struct cluster_initial *initial, const char *name,
+                               uint64_t id);
+    /* A running one: its id, and the ids of its members in the order of `initial`. */
+    struct error *(*find_running)(void *context, const struct cluster_initial *initial, const char *name,
+                                  uint64_t *cluster_id, uint64_t *ids);
+    /* Whether lists whose texts differ are the same addresses. */
+    cluster_same_urls *same_urls;
+    void *context;
+};
+
 struct member_options {
     const char *name;
     const char *data_directory;
@@ -24,7 +39,8 @@ struct member_options {
     const char *initial_cluster; /* "name=url,..." */
     const char *initial_cluster_token;
     const char *initial_advertise_peer_urls;
-    bool initial_cluster_exists; /* --initial-cluster-state existing */
+    bool initial_cluster_exists;              /* --initial-cluster-state existing; needs `bootstrap` */
+    const struct member_bootstrap *bootstrap; /* NULL: nobody is asked */
     bool no_sync;
     uint64_t quota_bytes; /* sizes the backend's map */
     struct fs *fs;

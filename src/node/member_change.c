@@ -19,7 +19,7 @@ static int64_t connected_for(void *context, uint64_t id)
 
 void node_peer_active(struct node *node, uint64_t id, int64_t since)
 {
-    struct node_member_version *known = node_find_peer(node, id);
+    struct node_member_version *known = node_know_peer(node, id);
     if (known != NULL) known->active_since = since;
 }
 
@@ -112,6 +112,8 @@ void node_change_members(struct node *node, struct node_request *request)
     if (error == API_OK) error = cluster_check_change(node->cluster, &change);
     if (error != API_OK) {
         cluster_change_deinit(&change);
+        request->for_leader = error == API_ERROR_NOT_LEADER;
+        request->leader = node->soft.lead;
         node_reply(node, request, error);
         return;
     }
@@ -137,7 +139,7 @@ void node_answer_member_change(struct node *node, struct node_request *request)
     kv_header_write(&node->scratch, &header, 0);
     const struct cluster_member *added =
         request->operation == NODE_MEMBER_ADD ? cluster_member(node->cluster, request->node.member) : NULL;
-    if (added != NULL) node_write_member(&node->scratch, 2, added);
+    if (added != NULL) cluster_member_encode(&node->scratch, 2, added);
     node_write_members(node, &node->scratch, request->operation == NODE_MEMBER_ADD ? 3 : 2);
     node_reply(node, request, API_OK);
 }

@@ -204,13 +204,6 @@ void node_publish(struct node *node)
     node->publish_retry = node->now + node->request_timeout;
 }
 
-struct node_member_version *node_find_peer(struct node *node, uint64_t id)
-{
-    for (size_t i = 0; i < node->version_count; i++)
-        if (node->versions[i].id == id) return &node->versions[i];
-    return NULL;
-}
-
 /* Forgets members that are gone. */
 static void drop_old_versions(struct node *node)
 {
@@ -221,19 +214,30 @@ static void drop_old_versions(struct node *node)
     node->version_count = kept;
 }
 
+static struct node_member_version *find_peer(struct node *node, uint64_t id)
+{
+    for (size_t i = 0; i < node->version_count; i++)
+        if (node->versions[i].id == id) return &node->versions[i];
+    return NULL;
+}
+
+struct node_member_version *node_know_peer(struct node *node, uint64_t id)
+{
+    drop_old_versions(node);
+    struct node_member_version *known = find_peer(node, id);
+    if (known != NULL || cluster_member(node->cluster, id) == NULL) return known;
+    assert(node->version_count < CLUSTER_MEMBERS_MAX);
+    known = &node->versions[node->version_count++];
+    *known = (struct node_member_version){.id = id};
+    return known;
+}
+
 void node_peer_version(struct node *node, uint64_t id, const char *version)
 {
     struct version parsed;
     if (version == NULL || !version_parse(bytes_from_string(version), &parsed)) parsed = (struct version){0};
-    drop_old_versions(node);
-    struct node_member_version *known = node_find_peer(node, id);
-    if (known == NULL) {
-        if (cluster_member(node->cluster, id) == NULL) return;
-        assert(node->version_count < CLUSTER_MEMBERS_MAX);
-        known = &node->versions[node->version_count++];
-        known->id = id;
-    }
-    if (version_compare(known->version, parsed) == 0) return;
+    struct node_member_version *known = node_know_peer(node, id);
+    if (known == NULL || version_compare(known->version, parsed) == 0) return;
     known->version = parsed;
     node->version_next = node->now;
 }
@@ -246,7 +250,7 @@ static struct version lowest_version(struct node *node)
     for (size_t i = 0; i < cluster_member_count(node->cluster); i++) {
         uint64_t id = cluster_member_at(node->cluster, i)->id;
         if (id == node->config.member_id) continue;
-        const struct node_member_version *known = node_find_peer(node, id);
+        const struct node_member_version *known = find_peer(node, id);
         if (known == NULL || version_is_zero(known->version)) return (struct version){0};
         if (version_compare(known->version, lowest) < 0) lowest = known->version;
     }
@@ -285,23 +289,10 @@ void node_agree_on_version(struct node *node)
     node_propose_internal(node, NODE_FIELD_CLUSTER_VERSION_SET, buf_bytes(&node->scratch));
 }
 
-void node_write_member(struct buf *out, uint32_t field, const struct cluster_member *member)
-{
-    size_t mark = wire_message_begin(out, field);
-    wire_uint_field_nonzero(out, 1, member->id);
-    wire_bytes_field_nonempty(out, 2, bytes_from_string(member->name));
-    for (size_t i = 0; i < member->peer_urls.count; i++)
-        wire_bytes_field(out, 3, bytes_from_string(member->peer_urls.items[i]));
-    for (size_t i = 0; i < member->client_urls.count; i++)
-        wire_bytes_field(out, 4, bytes_from_string(member->client_urls.items[i]));
-    wire_uint_field_nonzero(out, 5, member->is_learner);
-    wire_message_end(out, mark);
-}
-
 void node_write_members(struct node *node, struct buf *out, uint32_t field)
 {
     for (size_t i = 0; i < cluster_member_count(node->cluster); i++)
-        node_write_member(out, field, cluster_member_at(node->cluster, i));
+        cluster_member_encode(out, field, cluster_member_at(node->cluster, i));
 }
 
 enum node_hand_over node_hand_over(struct node *node)

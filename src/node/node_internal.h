@@ -64,7 +64,7 @@ struct alarm {
     int type; /* Etcdserverpb__AlarmType */
 };
 
-/* The server version that another member has reported. */
+/* What is known of another member's process. */
 struct node_member_version {
     uint64_t id;
     struct version version; /* zero: not known */
@@ -303,10 +303,9 @@ void node_publish(struct node *node);
 void node_agree_on_version(struct node *node);
 void node_member_list(struct node *node, struct node_request *request);
 /* Members as fields of a response. */
-void node_write_member(struct buf *out, uint32_t field, const struct cluster_member *member);
 void node_write_members(struct node *node, struct buf *out, uint32_t field);
-/* What is known of another member's process, NULL: nothing. */
-struct node_member_version *node_find_peer(struct node *node, uint64_t id);
+/* What is known of another member's process; NULL: it is no member. */
+struct node_member_version *node_know_peer(struct node *node, uint64_t id);
 
 /* ---- member_change.c ---- */
 void node_change_members(struct node *node, struct node_request *request);

@@ -14,134 +14,14 @@ sys.dont_write_bytecode = True
 
 import os
 import random
-import signal
-import threading
 import time
 
 import etcd
-from etcd import expect, grpc
+from clusters import LIMIT, Cluster, Writer, wait_for
+from etcd import expect
 
 KILLS = etcd.setting("CLUSTER_KILLS", 6)
 SEED = etcd.setting("CLUSTER_SEED", int(time.time()))
-LIMIT = 30  # seconds: what takes so long never comes
-
-
-def wait_for(what, look, limit=LIMIT):
-    """look() until it returns something; its answer, and the seconds it took."""
-    begun = time.monotonic()
-    while time.monotonic() < begun + limit:
-        try:
-            found = look()
-        except grpc.RpcError:
-            found = None
-        if found:
-            return found, time.monotonic() - begun
-        time.sleep(0.02)
-    raise etcd.Failure(f"{what}: not within {limit} s")
-
-
-class Cluster:
-    def __init__(self, scratch, programs):
-        self.servers = [scratch.server(name, program=program) for name, program in programs.items()]
-        together = ",".join(f"{server.name}={server.peer_url}" for server in self.servers)
-        for server in self.servers:
-            server.initial_cluster = together
-        self.frozen = set()
-
-    def running(self):
-        return [s for s in self.servers if s.process is not None and s.process.poll() is None and s not in self.frozen]
-
-    def start(self):
-        for server in self.servers:
-            server.spawn()
-        _, seconds = wait_for("a leader that all know", self.leader)
-        for server in self.servers:
-            server.wait_ready(LIMIT)
-        return seconds
-
-    def leader(self):
-        """The server that every running member follows."""
-        found = set()
-        for server in self.running():
-            with etcd.Client(server, timeout=1) as client:
-                status = client.status_()
-                if status.leader == status.header.member_id:
-                    leader = server
-                found.add(status.leader)
-        return leader if len(found) == 1 and found != {0} and "leader" in locals() else None
-
-    def wait_for_leader(self, not_in=()):
-        def look():
-            leader = self.leader()
-            return leader if leader not in not_in else None
-        return wait_for("a leader", look)
-
-    def catch_up(self):
-        """Waits until all members have the same revision, then compares what they hold."""
-        def look():
-            with etcd.Client(self.servers[0], timeout=2) as client:
-                revision = client.revision()
-            for server in self.servers:
-                with etcd.Client(server, timeout=2) as client:
-                    if client.get(b"\0", serializable=True).header.revision != revision:
-                        return None
-            return revision
-        revision, seconds = wait_for("all members have everything", look)
-        hashes = {}
-        for server in self.servers:
-            with etcd.Client(server) as client:
-                answer = client.hash_kv(revision)
-                hashes[server.name] = (answer.hash, answer.compact_revision)
-        expect(len(set(hashes.values())) == 1, f"HashKV at {revision} differs: {hashes}")
-        return revision, seconds
-
-    def stop(self):
-        for server in self.servers:
-            server.process.send_signal(signal.SIGTERM)
-        for server in self.servers:
-            if server.program == etcd.OURS:
-                server.stop()
-            else:
-                server.process.wait(LIMIT)
-
-
-class Writer(threading.Thread):
-    """Writes one key after the other on any member that takes them, and remembers what was acknowledged."""
-
-    def __init__(self, cluster):
-        super().__init__(daemon=True)
-        self.cluster = cluster
-        self.acknowledged = {}
-        self.unknown = 0
-        self.ended = threading.Event()
-        self.start()
-
-    def run(self):
-        clients = [etcd.Client(server, timeout=1) for server in self.cluster.servers]
-        number = 0
-        while not self.ended.is_set():
-            number += 1
-            key = b"written/%06d" % number
-            try:
-                answer = clients[number % len(clients)].put(key, b"%d" % number)
-                self.acknowledged[key] = answer.header.revision
-            except grpc.RpcError:
-                self.unknown += 1
-                time.sleep(0.01)
-        for client in clients:
-            client.close()
-
-    def finish(self):
-        self.ended.set()
-        self.join()
-
-    def check(self, server):
-        with etcd.Client(server) as client:
-            found = {kv.key: kv.mod_revision for kv in client.range(key=b"written/", range_end=b"written0").kvs}
-        lost = {key: revision for key, revision in self.acknowledged.items() if found.get(key) != revision}
-        expect(not lost, f"{server.name} has lost {len(lost)} acknowledged writes, such as {sorted(lost)[:3]}")
-
-
 def reads_are_linearizable(cluster, label):
     """What one member acknowledges the next one reads."""
     for number, server in enumerate(cluster.running()):
@@ -190,16 +70,14 @@ def kill_and_restart(cluster, victim):
 def freeze_and_thaw(cluster, victim):
     """A member that sleeps must not answer from its dreams when it wakes up."""
     was_leader = cluster.leader() is victim
-    victim.process.send_signal(signal.SIGSTOP)
-    cluster.frozen.add(victim)
+    cluster.freeze(victim)
     leader, seconds = cluster.wait_for_leader(not_in=(victim,))
     if was_leader:
         print(f"  {victim.name} led and was frozen: {leader.name} leads after {seconds:.1f} s", flush=True)
     with etcd.Client(leader) as client:
         client.put(b"while you slept", b"%f" % time.monotonic())
         value = client.get(b"while you slept").kvs[0].value
-    victim.process.send_signal(signal.SIGCONT)
-    cluster.frozen.discard(victim)
+    cluster.thaw(victim)
 
     def look():
         with etcd.Client(victim, timeout=2) as client:

@@ -63,9 +63,10 @@ def expect(condition, message):
 class Server:
     """One member's process. Its ports stay the same over restarts; its output is appended to DATA.log.
 
-    Alone in its cluster unless initial_cluster ("name=url,...") is set before it is started."""
+    Alone in its cluster unless initial_cluster ("name=url,...") is set before it is started. With a place (of a
+    network.Network) it runs there, at an address of its own."""
 
-    def __init__(self, data, program=OURS, flags=(), environment=None, name="m"):
+    def __init__(self, data, program=OURS, flags=(), environment=None, name="m", place=None):
         self.data = data
         self.name = name
         self.initial_cluster = None
@@ -73,19 +74,21 @@ class Server:
         self.flags = list(flags)
         self.environment = dict(os.environ, UBSAN_OPTIONS="print_stacktrace=1", **(environment or {}))
         self.port, self.peer_port = free_ports(2)
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.place = place
+        self.host = place.address if place else "127.0.0.1"
+        self.endpoint = f"http://{self.host}:{self.port}"
         self.log_path = data + ".log"
         self.process = None
 
     @property
     def peer_url(self):
-        return f"http://127.0.0.1:{self.peer_port}"
+        return f"http://{self.host}:{self.peer_port}"
 
     def spawn(self, flags=()):
         initial_cluster = self.initial_cluster or f"{self.name}={self.peer_url}"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [self.program, f"--name={self.name}", f"--data-dir={self.data}",
+                [*(self.place.command if self.place else ()), self.program, f"--name={self.name}", f"--data-dir={self.data}",
                  f"--listen-client-urls={self.endpoint}", f"--advertise-client-urls={self.endpoint}",
                  f"--listen-peer-urls={self.peer_url}", f"--initial-advertise-peer-urls={self.peer_url}",
                  f"--initial-cluster={initial_cluster}", *self.flags, *flags],
@@ -167,11 +170,13 @@ class Client:
         "hash_kv_": ("Maintenance/HashKV", rpc.HashKVRequest, rpc.HashKVResponse),
         "alarm": ("Maintenance/Alarm", rpc.AlarmRequest, rpc.AlarmResponse),
         "member_list_": ("Cluster/MemberList", rpc.MemberListRequest, rpc.MemberListResponse),
+        "member_add_": ("Cluster/MemberAdd", rpc.MemberAddRequest, rpc.MemberAddResponse),
+        "member_remove": ("Cluster/MemberRemove", rpc.MemberRemoveRequest, rpc.MemberRemoveResponse),
     }
 
     def __init__(self, server, timeout=20):
         self.timeout = timeout
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{server.port}", options=[
+        self.channel = grpc.insecure_channel(f"{server.host}:{server.port}", options=[
             ("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1),
             ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
             ("grpc.initial_reconnect_backoff_ms", 100)])
@@ -219,6 +224,15 @@ class Client:
     def leases(self):
         return sorted(lease.ID for lease in self.leases_().leases)
 
+    def member_add(self, peer_url, learner=False):
+        """python3-etcd3's messages know nothing of learners."""
+        request = rpc.MemberAddRequest(peerURLs=[peer_url]).SerializeToString() + (b"\x10\x01" if learner else b"")
+        return rpc.MemberAddResponse.FromString(self.raw("/etcdserverpb.Cluster/MemberAdd", request))
+
+    def member_promote(self, member):
+        request = rpc.MemberRemoveRequest(ID=member).SerializeToString()  # the same fields
+        return rpc.MemberListResponse.FromString(self.raw("/etcdserverpb.Cluster/MemberPromote", request))
+
     def hash_kv(self, revision=0):
         return self.hash_kv_(revision=revision)
 
@@ -265,6 +279,7 @@ class Scratch:
     def __enter__(self):
         self.directory = tempfile.mkdtemp(prefix="etcd-process-")
         self.servers = []
+        self.networks = []
         return self
 
     def path(self, name):
@@ -283,6 +298,8 @@ class Scratch:
     def __exit__(self, *_):
         for server in self.servers:
             server.kill()
+        for network in self.networks:
+            network.close()
         if os.environ.get("KEEP"):
             print(f"left in {self.directory}")
         else:

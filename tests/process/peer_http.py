@@ -94,6 +94,11 @@ def questions(cluster_id, member_id):
         ("lease with the wrong method", "GET", "/leases", None, {}),
         ("unknown lease kept alive", "POST", "/leases", lease, {}),
         ("no lease kept alive", "POST", "/leases", b"\xff", {}),
+        ("promotion with the wrong method", "GET", "/members/promote/1", None, {}),
+        ("promotion of nobody", "POST", "/members/promote/1", b"", {}),
+        ("promotion of a voter", "POST", f"/members/promote/{own}", b"", {}),
+        ("promotion of no id", "POST", "/members/promote/xyz", b"", {}),
+        ("promotion without an id", "POST", "/members/promote/", b"", {}),
         ("unknown lease looked up", "POST", "/leases/internal", b"\x0a" + struct.pack("B", len(lease)) + lease, {}),
     ]
 

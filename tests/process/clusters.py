@@ -1,0 +1,231 @@
+"""Clusters of real processes, and clients that remember what was acknowledged: what the cluster tests share."""
+import signal
+import threading
+import time
+
+import etcd
+from etcd import expect, grpc
+
+LIMIT = 30  # seconds: what takes so long never comes
+
+# What etcd's own clients try again: the connection, the leader or the time was lost, nothing is wrong with the request.
+RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+
+
+def wait_for(what, look, limit=LIMIT):
+    """look() until it returns something; its answer, and the seconds it took."""
+    begun = time.monotonic()
+    last = None
+    while time.monotonic() < begun + limit:
+        try:
+            found = look()
+        except grpc.RpcError as error:
+            found, last = None, error.details()
+        if found:
+            return found, time.monotonic() - begun
+        time.sleep(0.02)
+    raise etcd.Failure(f"{what}: not within {limit} s" + (f" ({last})" if last else ""))
+
+
+class Cluster:
+    """Servers that bootstrap together, and those that join later."""
+
+    def __init__(self, scratch, programs, network=None, flags=()):
+        self.scratch = scratch
+        self.network = network
+        self.flags = list(flags)
+        self.servers = []
+        self.frozen = set()
+        self.joined = 0
+        for name, program in programs.items():
+            self._new_server(name, program)
+        self.initial = self._list()
+        for server in self.servers:
+            server.initial_cluster = self.initial
+
+    def _new_server(self, name, program):
+        place = self.network.place() if self.network else None
+        server = self.scratch.server(name, program=program, flags=self.flags, place=place)
+        self.servers.append(server)
+        return server
+
+    def _list(self):
+        return ",".join(f"{server.name}={server.peer_url}" for server in self.servers)
+
+    def is_running(self, server):
+        return server.process is not None and server.process.poll() is None and server not in self.frozen
+
+    def running(self):
+        return [server for server in self.servers if self.is_running(server)]
+
+    def start(self):
+        for server in self.servers:
+            server.spawn()
+        _, seconds = wait_for("a leader that all know", self.leader)
+        for server in self.servers:
+            server.wait_ready(LIMIT)
+        return seconds
+
+    def leader(self, among=None):
+        """The server that every running member follows; None: there is none yet."""
+        found, leader = set(), None
+        for server in among or self.running():
+            with etcd.Client(server, timeout=1) as client:
+                status = client.status_()
+                if status.leader == status.header.member_id:
+                    leader = server
+                found.add(status.leader)
+        return leader if len(found) == 1 and found != {0} else None
+
+    def wait_for_leader(self, not_in=(), among=None, limit=LIMIT):
+        def look():
+            leader = self.leader(among)
+            return leader if leader not in not_in else None
+        return wait_for("a leader", look, limit)
+
+    def id_of(self, server):
+        with etcd.Client(server) as client:
+            return client.status_().header.member_id
+
+    def change(self, what, on=None, limit=LIMIT):
+        """Calls what(client) on a member until it is not refused for what passes by itself: a quorum that is not connected
+        for long enough yet, a learner that is behind, an election."""
+        passing = ("unhealthy cluster", "not enough started members", "in sync with leader", "no leader", "leader changed",
+                   "request timed out", "Deadline Exceeded")
+
+        def look():
+            server = on or self.running()[0]
+            with etcd.Client(server, timeout=10) as client:
+                try:
+                    return what(client)
+                except grpc.RpcError as error:
+                    if not any(text in (error.details() or "") for text in passing) and error.code() not in RETRIED:
+                        raise etcd.Failure(f"{server.name} refused: {error.details()}") from None
+                    raise
+        return wait_for("a change of the members", look, limit)[0]
+
+    def join(self, name, program=etcd.OURS, learner=False, flags=(), on=None):
+        """member add, then the start of the new member, until it serves (a learner: until it answers)."""
+        on = on or self.running()[0]
+        server = self._new_server(name, program)
+        try:
+            self.change(lambda client: client.member_add(server.peer_url, learner), on)
+        except BaseException:
+            self.servers.remove(server)
+            raise
+        server.initial_cluster = self._list()
+        server.spawn(["--initial-cluster-state=existing", *flags])
+        if learner:
+            wait_for(f"{name} has joined", lambda: self.id_of(server))
+        else:
+            server.wait_ready(LIMIT)
+        return server
+
+    def remove(self, server, on=None, still_running=True):
+        """member remove; the process must end by itself, without a complaint."""
+        member = self.id_of(server) if still_running else server.member_id
+        on = on or next(other for other in self.running() if other is not server)
+        self.change(lambda client: client.member_remove(ID=member), on)
+        self.servers.remove(server)
+        if still_running:
+            try:
+                code = server.process.wait(LIMIT)
+            except etcd.subprocess.TimeoutExpired:
+                raise etcd.Failure(f"{server.name} was removed and goes on:\n{server.log_tail()}") from None
+            expect(code == 0, f"{server.name}, removed, ended with {code}:\n{server.log_tail()}")
+            server.check_log()
+
+    def freeze(self, server):
+        server.process.send_signal(signal.SIGSTOP)
+        self.frozen.add(server)
+
+    def thaw(self, server):
+        server.process.send_signal(signal.SIGCONT)
+        self.frozen.discard(server)
+
+    def catch_up(self, limit=LIMIT):
+        """Waits until all members have the same revision, then compares what they hold."""
+        def look():
+            with etcd.Client(self.servers[0], timeout=2) as client:
+                revision = client.revision()
+            for server in self.servers:
+                with etcd.Client(server, timeout=2) as client:
+                    if client.get(b"\0", serializable=True).header.revision != revision:
+                        return None
+            return revision
+        revision, seconds = wait_for("all members have everything", look, limit)
+        hashes = {}
+        for server in self.servers:
+            with etcd.Client(server) as client:
+                answer = client.hash_kv(revision)
+                hashes[server.name] = (answer.hash, answer.compact_revision)
+        expect(len(set(hashes.values())) == 1, f"HashKV at {revision} differs: {hashes}")
+        return revision, seconds
+
+    def stop(self):
+        for server in self.servers:
+            server.process.send_signal(signal.SIGTERM)
+        for server in self.servers:
+            if server.program == etcd.OURS:
+                server.stop()
+            else:
+                server.process.wait(LIMIT)
+
+
+class Writer(threading.Thread):
+    """Writes one key after the other on any member that takes them, and remembers what was acknowledged.
+
+    Errors that no client of etcd's would try again are kept in `errors`."""
+
+    def __init__(self, cluster, prefix=b"written/", pause=0):
+        super().__init__(daemon=True)
+        self.cluster = cluster
+        self.prefix = prefix
+        self.pause = pause
+        self.acknowledged = {}
+        self.unknown = 0
+        self.errors = []
+        self.longest = 0  # seconds without an acknowledgement
+        self.ended = threading.Event()
+        self.start()
+
+    def run(self):
+        clients = {}
+        number, last = 0, time.monotonic()
+        while not self.ended.is_set():
+            servers = list(self.cluster.servers)
+            server = servers[number % len(servers)]
+            number += 1
+            if server not in clients:
+                clients[server] = etcd.Client(server, timeout=1)
+            key = self.prefix + b"%06d" % number
+            try:
+                answer = clients[server].put(key, b"%d" % number)
+                self.acknowledged[key] = answer.header.revision
+                now = time.monotonic()
+                self.longest, last = max(self.longest, now - last), now
+                if self.pause:
+                    time.sleep(self.pause)
+            except grpc.RpcError as error:
+                self.unknown += 1
+                if not is_retried(error):
+                    self.errors.append(f"{server.name}: {error.code()}: {error.details()}")
+                time.sleep(0.01)
+        for client in clients.values():
+            client.close()
+
+    def finish(self):
+        self.ended.set()
+        self.join()
+
+    def check(self, server):
+        with etcd.Client(server) as client:
+            end = self.prefix[:-1] + bytes([self.prefix[-1] + 1])
+            found = {kv.key: kv.mod_revision for kv in client.range(key=self.prefix, range_end=end).kvs}
+        lost = {key: revision for key, revision in self.acknowledged.items() if found.get(key) != revision}
+        expect(not lost, f"{server.name} has lost {len(lost)} acknowledged writes, such as {sorted(lost)[:3]}")
+
+
+def is_retried(error):
+    """A client of etcd's tries again elsewhere, or tells its user that the outcome is not known."""
+    return error.code() in RETRIED or "learner" in (error.details() or "") and "not supported" in error.details()
