@@ -77,6 +77,7 @@ static const struct counter_row node_rows[] = {
           "Total size of the underlying database logically in use in bytes."),
     GAUGE("etcd_mvcc_db_open_read_transactions", open_read_transactions,
           "The number of currently open read transactions"),
+    GAUGE("etcd_debugging_auth_revision", auth_revision, "The current revision of auth store."),
     GAUGE("etcd_debugging_mvcc_keys_total", keys, "Total number of keys."),
     GAUGE("etcd_debugging_mvcc_watch_stream_total", watch_streams, "Total number of watch streams."),
     GAUGE("etcd_debugging_mvcc_watcher_total", watchers, "Total number of watchers."),
@@ -135,6 +136,23 @@ static const char *const apply_names[NODE_APPLY_KINDS] = {
     [NODE_APPLY_CLUSTER_VERSION_SET] = "ClusterVersionSet",
     [NODE_APPLY_CLUSTER_MEMBER_ATTR_SET] = "ClusterMemberAttrSet",
     [NODE_APPLY_DOWNGRADE_INFO_SET] = "DowngradeInfoSet",
+    [NODE_APPLY_AUTH_ENABLE] = "AuthEnable",
+    [NODE_APPLY_AUTH_DISABLE] = "AuthDisable",
+    [NODE_APPLY_AUTH_STATUS] = "AuthStatus",
+    [NODE_APPLY_AUTHENTICATE] = "Authenticate",
+    [NODE_APPLY_AUTH_USER_ADD] = "AuthUserAdd",
+    [NODE_APPLY_AUTH_USER_CHANGE_PASSWORD] = "AuthUserChangePassword",
+    [NODE_APPLY_AUTH_USER_DELETE] = "AuthUserDelete",
+    [NODE_APPLY_AUTH_USER_GET] = "AuthUserGet",
+    [NODE_APPLY_AUTH_USER_LIST] = "AuthUserList",
+    [NODE_APPLY_AUTH_USER_GRANT_ROLE] = "AuthUserGrantRole",
+    [NODE_APPLY_AUTH_USER_REVOKE_ROLE] = "AuthUserRevokeRole",
+    [NODE_APPLY_AUTH_ROLE_ADD] = "AuthRoleAdd",
+    [NODE_APPLY_AUTH_ROLE_DELETE] = "AuthRoleDelete",
+    [NODE_APPLY_AUTH_ROLE_GET] = "AuthRoleGet",
+    [NODE_APPLY_AUTH_ROLE_LIST] = "AuthRoleList",
+    [NODE_APPLY_AUTH_ROLE_GRANT_PERMISSION] = "AuthRoleGrantPermission",
+    [NODE_APPLY_AUTH_ROLE_REVOKE_PERMISSION] = "AuthRoleRevokePermission",
 };
 
 static bool is_used(struct metric_histogram *histogram)
@@ -222,7 +240,6 @@ static const struct {
     unsigned count;
     double unit;
 } idle_rows[] = {
-    {"etcd_debugging_auth_revision", "gauge", "The current revision of auth store.", 0, 0, 1},
     {"etcd_debugging_store_expires_total", "counter", "Total number of expired keys.", 0, 0, 1},
     {"etcd_debugging_store_watch_requests_total", "counter",
      "Total number of incoming watch requests (new or reestablished).", 0, 0, 1},

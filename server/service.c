@@ -3,6 +3,7 @@
 #include "api/message.h"
 #include "base/text.h"
 #include "server/call_observer.h"
+#include "server/identity.h"
 #include "server/rpc.h"
 
 #include <assert.h>
@@ -149,6 +150,7 @@ void service_unary_message(struct grpc_call *call, struct bytes message)
     rpc->request.operation = unary->operation;
     rpc->request.message = decoded;
     rpc->request.raw = raw;
+    identity_of_call(call, arena, &rpc->request.identity);
     rpc->loop = grpc_call_loop(call);
     rpc->done = unary_done;
     rpc->context = grpc_call_ref(call);

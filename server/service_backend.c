@@ -15,6 +15,7 @@
 #include "base/memory.h"
 #include "base/wire.h"
 #include "bolt/bolt.h"
+#include "server/identity.h"
 #include "server/rpc.h"
 #include "storage/backend.h"
 
@@ -52,6 +53,7 @@ static void settle(struct rpc *rpc, struct grpc_call *call, void (*done)(struct 
 {
     const struct service_context *service = grpc_call_server_context(call);
     rpc->request.operation = NODE_SETTLE;
+    identity_of_call(call, grpc_call_arena(call), &rpc->request.identity);
     rpc->loop = grpc_call_loop(call);
     rpc->done = done;
     rpc->context = context;
@@ -302,6 +304,14 @@ struct defragment {
     struct loop_task done;
 };
 
+static void free_defragment(struct defragment *defragment)
+{
+    atomic_fetch_sub(&defragment->service->defragments, 1);
+    error_free(defragment->error);
+    grpc_call_unref(defragment->call);
+    free(defragment);
+}
+
 static void end_defragment(struct loop *loop, struct loop_task *task)
 {
     struct defragment *defragment = CONTAINER(task, struct defragment, done);
@@ -314,10 +324,7 @@ static void end_defragment(struct loop *loop, struct loop_task *task)
                   LOG_STRING("error", defragment->error->text));
         grpc_call_fail(defragment->call, GRPC_UNKNOWN, "%s", defragment->error->text);
     }
-    atomic_fetch_sub(&defragment->service->defragments, 1);
-    error_free(defragment->error);
-    grpc_call_unref(defragment->call);
-    free(defragment);
+    free_defragment(defragment);
 }
 
 /* Node thread. */
@@ -353,8 +360,9 @@ static void defragment_is_settled(struct rpc *rpc)
 {
     struct defragment *defragment = rpc->context;
     if (rpc->request.error != API_OK) {
-        defragment->error = error_new(ERROR_CANCELED, "%s", rpc_text(&rpc->request));
-        end_defragment(defragment->loop, &defragment->done);
+        grpc_call_finish(defragment->call, rpc_code(&rpc->request),
+                         bytes_from_string(rpc_text(&rpc->request)));
+        free_defragment(defragment);
         return;
     }
     blob_unref(rpc->request.response);

@@ -1,11 +1,19 @@
 /* etcdserverpb.Lease. */
 #include "server/service.h"
 
+#include "server/identity.h"
 #include "server/rpc.h"
 
 #include "rpc.pb-c.h"
 
 /* ---- LeaseKeepAlive: one answer per message, in order ---- */
+
+/* The request's few bytes stay here: a stream may live for years, and its arena grows only. */
+struct keep_alive {
+    struct rpc rpc;
+    struct arena *arena; /* what the identity points to */
+    Etcdserverpb__LeaseKeepAliveRequest request;
+};
 
 static void keep_alive_done(struct rpc *rpc)
 {
@@ -18,15 +26,10 @@ static void keep_alive_done(struct rpc *rpc)
     } else {
         grpc_call_finish(call, rpc_code(&rpc->request), bytes_from_string(rpc_text(&rpc->request)));
     }
+    arena_free(((struct keep_alive *)rpc)->arena);
     free(rpc);
     grpc_call_unref(call);
 }
-
-/* The request's few bytes stay in the rpc: a stream may live for years, and its arena grows only. */
-struct keep_alive {
-    struct rpc rpc;
-    Etcdserverpb__LeaseKeepAliveRequest request;
-};
 
 static void keep_alive_message(struct grpc_call *call, struct bytes message)
 {
@@ -41,7 +44,8 @@ static void keep_alive_message(struct grpc_call *call, struct bytes message)
     struct keep_alive *keep_alive = mem_zalloc(1, sizeof(*keep_alive));
     etcdserverpb__lease_keep_alive_request__init(&keep_alive->request);
     keep_alive->request.id = decoded->id;
-    arena_free(arena);
+    identity_of_call(call, arena, &keep_alive->rpc.request.identity);
+    keep_alive->arena = arena;
     struct rpc *rpc = &keep_alive->rpc;
     rpc->request.operation = NODE_LEASE_KEEP_ALIVE;
     rpc->request.message = &keep_alive->request;

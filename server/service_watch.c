@@ -13,6 +13,7 @@
 
 #include "api/message.h"
 #include "base/container.h"
+#include "server/identity.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -37,7 +38,8 @@ struct session {
 struct request_task {
     struct engine_task task;
     struct session *session;
-    struct arena *arena; /* owns the decoded request */
+    struct arena *arena; /* owns the decoded request and what the identity points to */
+    struct node_identity identity;
     const void *request;
 };
 
@@ -54,7 +56,7 @@ static void run_request(struct engine *engine, struct node *node, struct engine_
 {
     struct request_task *request = CONTAINER(task, struct request_task, task);
     (void)engine;
-    node_watch_request(node, request->session->stream, request->request);
+    node_watch_request(node, request->session->stream, &request->identity, request->request);
     arena_free(request->arena);
     free(request);
 }
@@ -173,6 +175,7 @@ static void on_message(struct grpc_call *call, struct bytes message)
     request->session = session;
     request->arena = arena;
     request->request = decoded;
+    identity_of_call(call, arena, &request->identity);
     engine_post_from(session->engine, session->loop, &request->task);
 }
 

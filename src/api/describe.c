@@ -13,7 +13,7 @@ static void describe(struct description *description, const ProtobufCMessage *me
 
 static bool is_secret(const char *name)
 {
-    static const char *const secrets[] = {"value", "password", "hashedPassword", "token"};
+    static const char *const secrets[] = {"value", "password", "hashedPassword", "token", "simple_token"};
     for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
         if (strcmp(name, secrets[i]) == 0) return true;
     return false;

@@ -26,38 +26,34 @@ bool node_alarm_active(const struct node *node, int type)
 
 /* ---- one entry, taken apart ---- */
 
-/* An InternalRaftRequest without unpacking it: which message it carries, and for whom the answer is. */
-struct entry_view {
-    uint64_t id;
-    uint32_t field;       /* 0: none that is known */
-    struct bytes message; /* of that field */
-};
-
 static bool is_payload_field(uint32_t field)
 {
     return (field >= 3 && field <= 11) || (field >= 1000 && field <= 1302);
 }
 
-static uint64_t header_id(struct bytes header)
+static uint64_t view_header(struct bytes header, struct auth_identity *identity)
 {
     struct wire_reader reader = wire_reader_of(header);
     struct wire_field field;
     uint64_t id = 0;
-    while (wire_next(&reader, &field))
+    while (wire_next(&reader, &field)) {
         if (field.number == 1 && field.type == WIRE_VARINT) id = field.value;
+        if (field.number == 2 && field.type == WIRE_LENGTH) identity->user = field.bytes;
+        if (field.number == 3 && field.type == WIRE_VARINT) identity->revision = field.value;
+    }
     return id;
 }
 
-static bool view_entry(struct bytes entry, struct entry_view *view)
+static bool view_entry(struct bytes entry, struct node_entry_view *view)
 {
     struct wire_reader reader = wire_reader_of(entry);
     struct wire_field field;
-    *view = (struct entry_view){0};
+    *view = (struct node_entry_view){0};
     while (wire_next(&reader, &field)) {
         if (field.type == WIRE_VARINT && field.number == 1) {
             if (view->id == 0) view->id = field.value;
         } else if (field.type == WIRE_LENGTH && field.number == NODE_FIELD_HEADER) {
-            uint64_t id = header_id(field.bytes);
+            uint64_t id = view_header(field.bytes, &view->identity);
             if (id != 0) view->id = id;
         } else if (field.type == WIRE_LENGTH && field.number == NODE_FIELD_V2) {
             view->field = 0; /* a v2 Request, bare (its fields 3 and 4 are texts) or wrapped */
@@ -72,23 +68,11 @@ static bool view_entry(struct bytes entry, struct entry_view *view)
 
 uint64_t node_entry_id(struct bytes entry)
 {
-    struct entry_view view;
+    struct node_entry_view view;
     return view_entry(entry, &view) ? view.id : 0;
 }
 
 /* ---- effects ---- */
-
-/* What applying one entry needs and gives. */
-struct application {
-    const struct raft_entry *entry;
-    struct entry_view view;
-    struct node_request *waiter; /* who is answered here; NULL: nobody */
-    const void *message;         /* decoded */
-    struct buf *response;        /* NULL when nobody waits */
-    enum api_error status;
-};
-
-typedef struct error *apply_function(struct node *node, struct application *application);
 
 static struct error *notify_watches(struct node *node)
 {
@@ -97,7 +81,7 @@ static struct error *notify_watches(struct node *node)
     return watch_hub_notify(node->watches, node->kv.changes, node->kv.change_count);
 }
 
-static struct error *apply_put(struct node *node, struct application *application)
+static struct error *apply_put(struct node *node, struct node_application *application)
 {
     const Etcdserverpb__PutRequest *request = application->message;
     struct kv_header header = node_kv_header(node);
@@ -106,7 +90,7 @@ static struct error *apply_put(struct node *node, struct application *applicatio
     return notify_watches(node);
 }
 
-static struct error *apply_delete_range(struct node *node, struct application *application)
+static struct error *apply_delete_range(struct node *node, struct node_application *application)
 {
     struct kv_header header = node_kv_header(node);
     metric_add(&node->metrics.deletes, 1);
@@ -115,7 +99,7 @@ static struct error *apply_delete_range(struct node *node, struct application *a
     return notify_watches(node);
 }
 
-static struct error *apply_txn(struct node *node, struct application *application)
+static struct error *apply_txn(struct node *node, struct node_application *application)
 {
     struct kv_header header = node_kv_header(node);
     metric_add(&node->metrics.txns, 1);
@@ -123,12 +107,12 @@ static struct error *apply_txn(struct node *node, struct application *applicatio
     return notify_watches(node);
 }
 
-static void respond_with_header(struct node *node, struct application *application)
+static void respond_with_header(struct node *node, struct node_application *application)
 {
     if (application->response != NULL) node_begin_response(node);
 }
 
-static struct error *apply_compaction(struct node *node, struct application *application)
+static struct error *apply_compaction(struct node *node, struct node_application *application)
 {
     const Etcdserverpb__CompactionRequest *request = application->message;
     enum mvcc_status status = mvcc_compact_start(node->store, request->revision);
@@ -141,7 +125,7 @@ static struct error *apply_compaction(struct node *node, struct application *app
     return NULL;
 }
 
-static struct error *apply_lease_grant(struct node *node, struct application *application)
+static struct error *apply_lease_grant(struct node *node, struct node_application *application)
 {
     const Etcdserverpb__LeaseGrantRequest *request = application->message;
     int64_t id = application->waiter != NULL ? application->waiter->node.lease : request->id;
@@ -158,7 +142,7 @@ static struct error *apply_lease_grant(struct node *node, struct application *ap
     return NULL;
 }
 
-static struct error *apply_lease_revoke(struct node *node, struct application *application)
+static struct error *apply_lease_revoke(struct node *node, struct node_application *application)
 {
     const Etcdserverpb__LeaseRevokeRequest *request = application->message;
     struct lessor_keys keys = {0};
@@ -175,7 +159,7 @@ static struct error *apply_lease_revoke(struct node *node, struct application *a
     return NULL;
 }
 
-static struct error *apply_lease_checkpoint(struct node *node, struct application *application)
+static struct error *apply_lease_checkpoint(struct node *node, struct node_application *application)
 {
     const Etcdserverpb__LeaseCheckpointRequest *request = application->message;
     struct version version;
@@ -187,14 +171,14 @@ static struct error *apply_lease_checkpoint(struct node *node, struct applicatio
     return NULL;
 }
 
-static struct error *apply_alarm(struct node *node, struct application *application)
+static struct error *apply_alarm(struct node *node, struct node_application *application)
 {
     respond_with_header(node, application);
     node_alarm_apply(node, application->message, application->response);
     return NULL;
 }
 
-static struct error *apply_cluster_version(struct node *node, struct application *application)
+static struct error *apply_cluster_version(struct node *node, struct node_application *application)
 {
     const Membershippb__ClusterVersionSetRequest *request = application->message;
     struct version version;
@@ -204,7 +188,7 @@ static struct error *apply_cluster_version(struct node *node, struct application
     return node_set_cluster_version(node, version);
 }
 
-static struct error *apply_member_attributes(struct node *node, struct application *application)
+static struct error *apply_member_attributes(struct node *node, struct node_application *application)
 {
     const Membershippb__ClusterMemberAttrSetRequest *request = application->message;
     const Membershippb__Attributes *attributes = request->member_attributes;
@@ -216,7 +200,7 @@ static struct error *apply_member_attributes(struct node *node, struct applicati
     return NULL;
 }
 
-static struct error *apply_downgrade(struct node *node, struct application *application)
+static struct error *apply_downgrade(struct node *node, struct node_application *application)
 {
     const Membershippb__DowngradeInfoSetRequest *request = application->message;
     struct cluster_downgrade downgrade = {.enabled = request->enabled};
@@ -234,10 +218,30 @@ struct entry_kind {
     uint32_t field;
     const char *name; /* of that field */
     const ProtobufCMessageDescriptor *descriptor;
-    apply_function *apply;
+    node_apply_function *apply;
     bool blocked_corrupt;                  /* refused while a CORRUPT alarm is active */
     uint64_t (*cost)(const void *message); /* what it needs of the quota */
+    bool for_admin;                        /* only administrators may */
+    /* What else its user must be permitted; NULL: nothing. */
+    enum api_error (*check)(const struct auth_check *check, const void *message);
 };
+
+static enum api_error check_put(const struct auth_check *check, const void *message)
+{
+    return auth_check_put(check, message);
+}
+static enum api_error check_delete_range(const struct auth_check *check, const void *message)
+{
+    return auth_check_delete_range(check, message);
+}
+static enum api_error check_txn(const struct auth_check *check, const void *message)
+{
+    return auth_check_txn(check, message);
+}
+static enum api_error check_lease_revoke(const struct auth_check *check, const void *message)
+{
+    return auth_check_lease(check, ((const Etcdserverpb__LeaseRevokeRequest *)message)->id, AUTH_WRITE);
+}
 
 static uint64_t cost_put(const void *message)
 {
@@ -260,17 +264,23 @@ static uint64_t cost_grant(const void *message)
                             .apply = apply_,                                                                 \
                             __VA_ARGS__}
 
+#define AUTH_KIND(kind_, field_, name_, apply_, for_admin_)                                                  \
+    [NODE_APPLY_##                                                                                           \
+        kind_] = {.field = NODE_FIELD_##field_, .name = name_, .apply = apply_, .for_admin = for_admin_}
+
 static const struct entry_kind kinds[] = {
-    KIND(PUT, PUT, "put", etcdserverpb__put_request, apply_put, .blocked_corrupt = true, .cost = cost_put),
+    KIND(PUT, PUT, "put", etcdserverpb__put_request, apply_put, .blocked_corrupt = true, .cost = cost_put,
+         .check = check_put),
     KIND(DELETE_RANGE, DELETE_RANGE, "delete_range", etcdserverpb__delete_range_request, apply_delete_range,
-         .blocked_corrupt = true),
-    KIND(TXN, TXN, "txn", etcdserverpb__txn_request, apply_txn, .blocked_corrupt = true, .cost = cost_txn),
+         .blocked_corrupt = true, .check = check_delete_range),
+    KIND(TXN, TXN, "txn", etcdserverpb__txn_request, apply_txn, .blocked_corrupt = true, .cost = cost_txn,
+         .check = check_txn),
     KIND(COMPACTION, COMPACTION, "compaction", etcdserverpb__compaction_request, apply_compaction,
          .blocked_corrupt = true),
     KIND(LEASE_GRANT, LEASE_GRANT, "lease_grant", etcdserverpb__lease_grant_request, apply_lease_grant,
          .blocked_corrupt = true, .cost = cost_grant),
     KIND(LEASE_REVOKE, LEASE_REVOKE, "lease_revoke", etcdserverpb__lease_revoke_request, apply_lease_revoke,
-         .blocked_corrupt = true),
+         .blocked_corrupt = true, .check = check_lease_revoke),
     KIND(ALARM, ALARM, "alarm", etcdserverpb__alarm_request, apply_alarm),
     KIND(LEASE_CHECKPOINT, LEASE_CHECKPOINT, "lease_checkpoint", etcdserverpb__lease_checkpoint_request,
          apply_lease_checkpoint),
@@ -280,6 +290,28 @@ static const struct entry_kind kinds[] = {
          membershippb__cluster_member_attr_set_request, apply_member_attributes),
     KIND(DOWNGRADE_INFO_SET, DOWNGRADE_INFO_SET, "downgrade_info_set",
          membershippb__downgrade_info_set_request, apply_downgrade),
+    AUTH_KIND(AUTH_ENABLE, AUTH_ENABLE, "auth_enable", node_apply_auth_enable, true),
+    AUTH_KIND(AUTH_DISABLE, AUTH_DISABLE, "auth_disable", node_apply_auth_disable, true),
+    AUTH_KIND(AUTH_STATUS, AUTH_STATUS, "auth_status", node_apply_auth_status, true),
+    AUTH_KIND(AUTHENTICATE, AUTHENTICATE, "authenticate", node_apply_authenticate, false),
+    AUTH_KIND(AUTH_USER_ADD, AUTH_USER_ADD, "auth_user_add", node_apply_user_add, true),
+    AUTH_KIND(AUTH_USER_CHANGE_PASSWORD, AUTH_USER_CHANGE_PASSWORD, "auth_user_change_password",
+              node_apply_user_change_password, true),
+    AUTH_KIND(AUTH_USER_DELETE, AUTH_USER_DELETE, "auth_user_delete", node_apply_user_delete, true),
+    AUTH_KIND(AUTH_USER_GET, AUTH_USER_GET, "auth_user_get", node_apply_user_get, false),
+    AUTH_KIND(AUTH_USER_LIST, AUTH_USER_LIST, "auth_user_list", node_apply_user_list, true),
+    AUTH_KIND(AUTH_USER_GRANT_ROLE, AUTH_USER_GRANT_ROLE, "auth_user_grant_role", node_apply_user_grant_role,
+              true),
+    AUTH_KIND(AUTH_USER_REVOKE_ROLE, AUTH_USER_REVOKE_ROLE, "auth_user_revoke_role",
+              node_apply_user_revoke_role, true),
+    AUTH_KIND(AUTH_ROLE_ADD, AUTH_ROLE_ADD, "auth_role_add", node_apply_role_add, true),
+    AUTH_KIND(AUTH_ROLE_DELETE, AUTH_ROLE_DELETE, "auth_role_delete", node_apply_role_delete, true),
+    AUTH_KIND(AUTH_ROLE_GET, AUTH_ROLE_GET, "auth_role_get", node_apply_role_get, false),
+    AUTH_KIND(AUTH_ROLE_LIST, AUTH_ROLE_LIST, "auth_role_list", node_apply_role_list, true),
+    AUTH_KIND(AUTH_ROLE_GRANT_PERMISSION, AUTH_ROLE_GRANT_PERMISSION, "auth_role_grant_permission",
+              node_apply_role_grant_permission, true),
+    AUTH_KIND(AUTH_ROLE_REVOKE_PERMISSION, AUTH_ROLE_REVOKE_PERMISSION, "auth_role_revoke_permission",
+              node_apply_role_revoke_permission, true),
 };
 
 static const struct entry_kind *kind_of(uint32_t field)
@@ -298,8 +330,18 @@ static bool is_read(uint32_t field)
 
 /* ---- one entry ---- */
 
+static enum api_error authorize(struct node *node, const struct entry_kind *kind,
+                                const struct node_application *application)
+{
+    const struct auth_check check = {.store = node->auth,
+                                     .lessor = node->lessor,
+                                     .identity = &application->view.identity};
+    if (kind->for_admin) return auth_check_admin(node->auth, check.identity);
+    return kind->check == NULL ? API_OK : kind->check(&check, application->message);
+}
+
 static struct error *run_kind(struct node *node, const struct entry_kind *kind,
-                              struct application *application)
+                              struct node_application *application)
 {
     uint64_t cost = kind->cost == NULL ? 0 : kind->cost(application->message);
     if (kind->blocked_corrupt && node_alarm_active(node, ETCDSERVERPB__ALARM_TYPE__CORRUPT)) {
@@ -310,6 +352,8 @@ static struct error *run_kind(struct node *node, const struct entry_kind *kind,
         application->status = API_ERROR_NO_SPACE;
         return NULL;
     }
+    application->status = authorize(node, kind, application);
+    if (application->status != API_OK) return NULL;
     bool room = node_has_room(node, cost);
     if (application->response != NULL) buf_clear(application->response);
     TRY(kind->apply(node, application));
@@ -317,7 +361,7 @@ static struct error *run_kind(struct node *node, const struct entry_kind *kind,
     return NULL;
 }
 
-static void answer(struct node *node, struct application *application)
+static void answer(struct node *node, struct node_application *application)
 {
     struct node_request *request = application->waiter;
     if (request == NULL) return;
@@ -336,9 +380,11 @@ static void answer(struct node *node, struct application *application)
     node_reply(node, request, application->status);
 }
 
-static struct error *decode(struct node *node, const struct entry_kind *kind, struct application *application)
+static struct error *decode(struct node *node, const struct entry_kind *kind,
+                            struct node_application *application)
 {
     struct error *error = NULL;
+    if (kind->descriptor == NULL) return NULL;
     const ProtobufCMessage *asked = application->waiter == NULL ? NULL : application->waiter->message;
     if (asked != NULL && asked->descriptor == kind->descriptor) {
         application->message = asked; /* the very request these bytes were made from */
@@ -352,7 +398,7 @@ static struct error *decode(struct node *node, const struct entry_kind *kind, st
 
 static struct error *apply_request(struct node *node, const struct raft_entry *entry)
 {
-    struct application application = {.entry = entry};
+    struct node_application application = {.entry = entry};
     struct bytes data = blob_bytes(entry->data);
     if (!view_entry(data, &application.view) || application.view.field == 0)
         return node_apply_v2_request(node, entry);

@@ -57,6 +57,7 @@ void node_queue_remove(struct node_request *request)
 static void request_leaves(struct node *node, struct node_request *request)
 {
     assert(request->node.queue == NULL && !request->node.registered && request->node.job == NULL);
+    request->auth_revision = auth_revision(node->auth);
     node_outbox_put(&node->replies, &request->mail);
 }
 
@@ -137,9 +138,20 @@ void node_submit(struct node *node, struct node_request *request)
     request->response_count = 0;
     request->for_leader = false;
     request->leader = RAFT_NONE;
+    request->auth_revision = 0;
     memset(&request->node, 0, sizeof(request->node));
     if (node->stopped) {
         node_reply(node, request, API_ERROR_STOPPED);
+        return;
+    }
+    if (!node_hold_request(node, request)) node_dispatch(node, request);
+}
+
+void node_dispatch(struct node *node, struct node_request *request)
+{
+    enum api_error error = node_authorize(node, request);
+    if (error != API_OK) {
+        node_reply(node, request, error);
         return;
     }
     switch (request->operation) {
@@ -149,6 +161,23 @@ void node_submit(struct node *node, struct node_request *request)
     case NODE_LEASE_GRANT:
     case NODE_LEASE_REVOKE:
     case NODE_ALARM:
+    case NODE_AUTH_ENABLE:
+    case NODE_AUTH_DISABLE:
+    case NODE_AUTH_STATUS:
+    case NODE_AUTHENTICATE:
+    case NODE_USER_ADD:
+    case NODE_USER_CHANGE_PASSWORD:
+    case NODE_USER_DELETE:
+    case NODE_USER_GET:
+    case NODE_USER_LIST:
+    case NODE_USER_GRANT_ROLE:
+    case NODE_USER_REVOKE_ROLE:
+    case NODE_ROLE_ADD:
+    case NODE_ROLE_DELETE:
+    case NODE_ROLE_GET:
+    case NODE_ROLE_LIST:
+    case NODE_ROLE_GRANT_PERMISSION:
+    case NODE_ROLE_REVOKE_PERMISSION:
         node_propose(node, request);
         break;
     case NODE_MEMBER_ADD:
@@ -207,7 +236,8 @@ void node_stop(struct node *node)
                                            &node->compactions, &node->reads_waiting,
                                            &node->reads_asked, &node->reads_confirmed,
                                            &node->reads_local, &node->settling,
-                                           &node->jobs,        &node->transfers};
+                                           &node->jobs,        &node->transfers,
+                                           &node->unidentified};
     for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) {
         struct node_request *request;
         while ((request = TAILQ_FIRST(queues[i])) != NULL) {
@@ -346,6 +376,7 @@ static void answer_compactions(struct node *node)
 /* What is done with the applied state. */
 static struct error *serve(struct node *node)
 {
+    node_release_held(node);
     TRY(node_read_serve(node));
     TRY(compact_some(node));
     answer_compactions(node);
@@ -354,6 +385,7 @@ static struct error *serve(struct node *node)
     TRY(watch_hub_run(node->watches, node->now, node->config.limits.range_slice, &more));
     node->more = node->more || more;
     node_snapshot_when_due(node);
+    node_compact_log(node);
     if (node->stopped) node->seal_now = true; /* what is applied is committed before the member ends */
     node_seal_when_due(node);
     return NULL;
@@ -362,7 +394,6 @@ static struct error *serve(struct node *node)
 struct error *node_run(struct node *node)
 {
     node->more = false;
-    node_compact_log(node); /* of what was applied in earlier runs: whoever looks on has seen it */
     node_expire_proposals(node);
     if (leads(node) && !node->stopped) {
         revoke_expired_leases(node);
@@ -442,6 +473,8 @@ static void update_gauges(struct node *node)
         metric_set(&metrics->open_read_transactions, (int64_t)backend_open_read_transactions(node->backend));
     metric_set(&metrics->alarm_nospace, status.alarm_nospace);
     metric_set(&metrics->alarm_corrupt, status.alarm_corrupt);
+    metric_set(&metrics->auth_enabled, status.auth_enabled);
+    metric_set(&metrics->auth_revision, (int64_t)status.auth_revision);
     metric_set(&metrics->published, node->published);
     struct version version;
     int64_t cluster = cluster_version(node->cluster, &version) ? version.major * 1000 + version.minor : 0;
@@ -489,7 +522,10 @@ void node_free(struct node *node)
     for (size_t i = 0; i < node->proposal_count; i++) blob_unref(node->proposals[i]);
     free(node->proposals);
     assert(node->waiters == NULL && node->replies.oldest == NULL);
+    node_drop_held_watches(node, NULL);
     watch_hub_free(node->watches);
+    auth_store_close(node->auth);
+    auth_tokens_free(node->tokens);
     lessor_close(node->lessor);
     cluster_free(node->cluster);
     mvcc_close(node->store);
@@ -529,6 +565,8 @@ void node_status(const struct node *node, struct node_status *status)
         .proposals_pending = HASH_CNT(node.waiter, node->waiters),
         .alarm_nospace = node_alarm_active(node, ETCDSERVERPB__ALARM_TYPE__NOSPACE),
         .alarm_corrupt = node_alarm_active(node, ETCDSERVERPB__ALARM_TYPE__CORRUPT),
+        .auth_enabled = auth_is_enabled(node->auth),
+        .auth_revision = auth_revision(node->auth),
     };
 }
 

@@ -50,6 +50,7 @@
 
 struct arena;
 struct backend;
+struct buf;
 struct cluster;
 struct watch_stream;
 struct backend_batch;
@@ -83,7 +84,44 @@ enum node_operation {
     NODE_HASH_KV,
     NODE_SETTLE, /* answers when all that is applied by now is committed; no message, response: the
                     storage version if the backend names one */
+    NODE_AUTH_ENABLE,
+    NODE_AUTH_DISABLE,
+    NODE_AUTH_STATUS,
+    NODE_AUTH_PASSWORD, /* AuthenticateRequest, first half: response is the user's bcrypt hash, to be compared
+                           elsewhere; the password in the message is not looked at */
+    NODE_AUTHENTICATE, /* second half, InternalAuthenticateRequest: without the password, which has been found
+                          right in the state of auth_revision; ask again when that has changed */
+    NODE_USER_ADD,     /* with the password hashed, here and in the next */
+    NODE_USER_CHANGE_PASSWORD,
+    NODE_USER_DELETE,
+    NODE_USER_GET,
+    NODE_USER_LIST,
+    NODE_USER_GRANT_ROLE,
+    NODE_USER_REVOKE_ROLE,
+    NODE_ROLE_ADD,
+    NODE_ROLE_DELETE,
+    NODE_ROLE_GET,
+    NODE_ROLE_LIST,
+    NODE_ROLE_GRANT_PERMISSION,
+    NODE_ROLE_REVOKE_PERMISSION,
     NODE_OPERATION_COUNT,
+};
+
+/* Who a request says it is from, as far as the edge can tell. Looked at only while authentication is enabled.
+ */
+enum node_identity_kind {
+    NODE_IDENTITY_NONE,
+    NODE_IDENTITY_TOKEN,  /* `text` is a simple token, to be looked up */
+    NODE_IDENTITY_CLAIMS, /* user `text` as of auth revision `revision`, in a signed token that was verified
+                           */
+    NODE_IDENTITY_CERTIFICATE, /* user `text`, the common name in a certificate that was verified */
+    NODE_IDENTITY_REFUSED,     /* a token that cannot be right */
+};
+
+struct node_identity {
+    enum node_identity_kind kind;
+    struct bytes text;
+    uint64_t revision;
 };
 
 /* One request. Allocated by the edge; the node borrows it from node_submit until it comes back, exactly once,
@@ -97,14 +135,16 @@ struct node_request {
     const void *message; /* the decoded protobuf-c message */
     struct bytes raw;    /* the same, encoded as received: wrapped into the log entry without re-encoding */
     bool internal;       /* by the server itself (health checks): as root */
+    struct node_identity identity; /* borrowed like the message */
 
     enum api_error error;   /* API_OK: response is valid */
     const char *error_text; /* not NULL: a failure outside the table (code Unknown) with this static text */
     struct blob *response;  /* the encoded response message; the edge drops it */
     /* What follows it in a large answer to a range; also the edge's to drop. */
     struct blob_list response_rest;
-    bool for_leader; /* with an error: only the leader can answer, so ask `leader` */
-    uint64_t leader; /* 0: nobody leads */
+    bool for_leader;        /* with an error: only the leader can answer, so ask `leader` */
+    uint64_t leader;        /* 0: nobody leads */
+    uint64_t auth_revision; /* of the users and roles, when it was answered */
 
     /* For slow-request warnings and statistics. */
     int64_t submitted_at;    /* nanoseconds, set by node_submit */
@@ -117,6 +157,7 @@ struct node_request {
         int64_t lease;  /* LeaseGrant: the id chosen; Compact: the revision it waits for */
         uint64_t batch; /* waits until so many batches are committed; 0: not known yet */
         uint64_t member;                  /* MemberAdd: the id chosen */
+        uint64_t auth_revision;           /* a read: of the state that allowed it; 0: nobody was asked */
         void *job;                        /* a range or hash in slices */
         bool registered;                  /* in the table of waiters */
         struct node_request_queue *queue; /* the queue it waits in */
@@ -164,6 +205,11 @@ struct node_config {
     const char *max_cluster_version;
     bool strict_reconfig_check; /* refuse membership changes that would cost the quorum */
     cluster_sha1 *sha1;         /* what ids of added members are made of */
+    bool simple_tokens;         /* logins make tokens here; otherwise the edge makes signed ones */
+    int64_t token_ttl;          /* nanoseconds a simple token lasts unused */
+    /* The bcrypt hash of a password, for entries of members older than 3.5, which log passwords as they are:
+     * appended to `hash`. The salt is the same on every member. NULL: such users get no usable password. */
+    void (*hash_password)(struct bytes password, const uint8_t salt[16], struct buf *hash);
     uint64_t seed;
     const struct logger *logger;
     /* Measures durations for metrics and warnings, in nanoseconds; decides nothing. NULL: not measured. */
@@ -188,7 +234,7 @@ struct error *node_new(const struct node_config *config, struct node_recovery *r
 /* Every request must have come back (node_stop, then collect). Frees what node_new took; not the backend. */
 void node_free(struct node *node);
 
-/* What is built from a backend and lives in memory: key index, leases, members, alarms. */
+/* What is built from a backend and lives in memory: key index, leases, members, alarms, users. */
 struct node_state;
 /* Builds it from the backend's node side. Needs no node and may take long: any thread that has the node side
  * to itself. An error: the backend holds what this member cannot serve. */
@@ -208,8 +254,10 @@ void node_submit(struct node *node, struct node_request *request);
 void node_cancel(struct node *node, struct node_request *request);
 
 struct watch_stream *node_watch_open(struct node *node, void *owner);
-/* One WatchRequest of the stream, decoded (etcdserverpb WatchRequest); borrowed for the call. */
-void node_watch_request(struct node *node, struct watch_stream *stream, const void *watch_request);
+/* One WatchRequest of the stream, decoded (etcdserverpb WatchRequest), and whose it is; both are borrowed for
+ * the call. What its user may watch is checked when a watch is created and not again, as in etcd. */
+void node_watch_request(struct node *node, struct watch_stream *stream, const struct node_identity *identity,
+                        const void *watch_request);
 /* `bytes` (watch_message.size) of earlier messages have left for the client: the stream may be fed again. */
 void node_watch_delivered(struct node *node, struct watch_stream *stream, size_t bytes);
 /* The stream is gone; no message for its owner is collected after this. */
@@ -327,6 +375,8 @@ struct node_status {
     uint64_t proposals_pending;
     bool alarm_nospace;
     bool alarm_corrupt;
+    bool auth_enabled;
+    uint64_t auth_revision;
 };
 void node_status(const struct node *node, struct node_status *status);
 
@@ -343,6 +393,23 @@ enum node_apply_kind {
     NODE_APPLY_CLUSTER_VERSION_SET,
     NODE_APPLY_CLUSTER_MEMBER_ATTR_SET,
     NODE_APPLY_DOWNGRADE_INFO_SET,
+    NODE_APPLY_AUTH_ENABLE,
+    NODE_APPLY_AUTH_DISABLE,
+    NODE_APPLY_AUTH_STATUS,
+    NODE_APPLY_AUTHENTICATE,
+    NODE_APPLY_AUTH_USER_ADD,
+    NODE_APPLY_AUTH_USER_CHANGE_PASSWORD,
+    NODE_APPLY_AUTH_USER_DELETE,
+    NODE_APPLY_AUTH_USER_GET,
+    NODE_APPLY_AUTH_USER_LIST,
+    NODE_APPLY_AUTH_USER_GRANT_ROLE,
+    NODE_APPLY_AUTH_USER_REVOKE_ROLE,
+    NODE_APPLY_AUTH_ROLE_ADD,
+    NODE_APPLY_AUTH_ROLE_DELETE,
+    NODE_APPLY_AUTH_ROLE_GET,
+    NODE_APPLY_AUTH_ROLE_LIST,
+    NODE_APPLY_AUTH_ROLE_GRANT_PERMISSION,
+    NODE_APPLY_AUTH_ROLE_REVOKE_PERMISSION,
     NODE_APPLY_KINDS,
 };
 
@@ -357,6 +424,7 @@ struct node_metrics {
         compact_revision;
     metric_gauge put_bytes, db_compaction_last, db_size, db_size_in_use, open_read_transactions, leases;
     metric_gauge alarm_nospace, alarm_corrupt, published;
+    metric_gauge auth_enabled, auth_revision;
     metric_gauge cluster_version, storage_version; /* 1000 * major + minor; 0: not decided, not known */
     metric_counter compacted_keys;
     struct metric_histogram apply[NODE_APPLY_KINDS][2]; /* [1]: with success */

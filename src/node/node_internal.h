@@ -9,12 +9,17 @@
  *   members.c   configuration changes, publishing the member, cluster version
  *   member_change.c  MemberAdd and its kin, on their way into the log
  *   alarms.c    the alarm rows
+ *   authorize.c      who asks, and whether it may
+ *   authentication.c users, roles and logins: what their entries do
  *   watching.c  watch requests of streams
  *   recover.c   node_new, the state that is built from a backend
  */
 #ifndef NODE_NODE_INTERNAL_H
 #define NODE_NODE_INTERNAL_H
 
+#include "auth/check.h"
+#include "auth/store.h"
+#include "auth/tokens.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/rng.h"
@@ -54,6 +59,23 @@ enum node_field {
     NODE_FIELD_ALARM = 10,
     NODE_FIELD_LEASE_CHECKPOINT = 11,
     NODE_FIELD_HEADER = 100,
+    NODE_FIELD_AUTH_ENABLE = 1000,
+    NODE_FIELD_AUTH_DISABLE = 1011,
+    NODE_FIELD_AUTHENTICATE = 1012,
+    NODE_FIELD_AUTH_STATUS = 1013,
+    NODE_FIELD_AUTH_USER_ADD = 1100,
+    NODE_FIELD_AUTH_USER_DELETE = 1101,
+    NODE_FIELD_AUTH_USER_GET = 1102,
+    NODE_FIELD_AUTH_USER_CHANGE_PASSWORD = 1103,
+    NODE_FIELD_AUTH_USER_GRANT_ROLE = 1104,
+    NODE_FIELD_AUTH_USER_REVOKE_ROLE = 1105,
+    NODE_FIELD_AUTH_USER_LIST = 1106,
+    NODE_FIELD_AUTH_ROLE_LIST = 1107,
+    NODE_FIELD_AUTH_ROLE_ADD = 1200,
+    NODE_FIELD_AUTH_ROLE_DELETE = 1201,
+    NODE_FIELD_AUTH_ROLE_GET = 1202,
+    NODE_FIELD_AUTH_ROLE_GRANT_PERMISSION = 1203,
+    NODE_FIELD_AUTH_ROLE_REVOKE_PERMISSION = 1204,
     NODE_FIELD_CLUSTER_VERSION_SET = 1300,
     NODE_FIELD_MEMBER_ATTRIBUTES_SET = 1301,
     NODE_FIELD_DOWNGRADE_INFO_SET = 1302,
@@ -87,6 +109,7 @@ struct node_state {
     struct lessor *lessor;
     struct mvcc_store *store;
     struct cluster *cluster;
+    struct auth_store *auth;
     struct alarm alarms[NODE_ALARMS_MAX];
     size_t alarm_count;
 };
@@ -97,6 +120,27 @@ struct node_apply_batch {
     size_t next;
     STAILQ_ENTRY(node_apply_batch) link;
 };
+
+/* An InternalRaftRequest without unpacking it: which message it carries, for whom the answer is, and
+ * whose it is. */
+struct node_entry_view {
+    uint64_t id;
+    struct auth_identity identity;
+    uint32_t field;       /* 0: none that is known */
+    struct bytes message; /* of that field */
+};
+
+/* What applying one entry needs and gives. */
+struct node_application {
+    const struct raft_entry *entry;
+    struct node_entry_view view;
+    struct node_request *waiter; /* who is answered here; NULL: nobody */
+    const void *message;         /* decoded; NULL for those of authentication.c */
+    struct buf *response;        /* NULL when nobody waits */
+    enum api_error status;
+};
+
+struct node_held_watch;
 
 struct node {
     struct node_config config;
@@ -148,6 +192,8 @@ struct node {
     struct lessor *lessor;
     struct cluster *cluster;
     struct watch_hub *watches;
+    struct auth_store *auth;
+    struct auth_tokens *tokens;
     bool membership_changed; /* since node_collect */
     struct node_member_version versions[CLUSTER_MEMBERS_MAX];
     size_t version_count;
@@ -169,6 +215,11 @@ struct node {
     int64_t publish_retry;
     int64_t version_next; /* when the leader looks at the cluster version again */
     bool published;
+
+    /* Whose user is known only once more is applied. */
+    struct node_request_queue unidentified;
+    TAILQ_HEAD(, node_held_watch) held_watches;
+    size_t held_watch_count;
 
     /* Reads. */
     struct node_request_queue reads_local;      /* serializable and local calls: served in the next run */
@@ -203,6 +254,8 @@ struct node {
 };
 
 /* ---- node.c ---- */
+/* A request whose user can be told goes its way. */
+void node_dispatch(struct node *node, struct node_request *request);
 void node_outbox_put(struct node_outbox *outbox, struct mail *mail);
 /* The request leaves the node: with an error, or (error API_OK) with the response built in node->scratch. */
 void node_reply(struct node *node, struct node_request *request, enum api_error error);
@@ -218,7 +271,7 @@ void node_begin_response(struct node *node);
 /* ---- propose.c ---- */
 void node_propose(struct node *node, struct node_request *request);
 /* Something the node itself wants replicated, nobody waits for it: field number and encoded message inside
- * InternalRaftRequest. Returns its id. */
+ * InternalRaftRequest. Returns its id. In the name of root, which permissions ask for. */
 uint64_t node_propose_internal(struct node *node, uint32_t field, struct bytes message);
 void node_propose_checkpoint(struct node *node, int64_t lease, int64_t remaining);
 bool node_has_room(const struct node *node, uint64_t cost);
@@ -236,6 +289,46 @@ void node_expire_proposals(struct node *node);
 uint64_t node_entry_id(struct bytes entry);
 struct error *node_apply_some(struct node *node) __attribute__((warn_unused_result));
 bool node_alarm_active(const struct node *node, int type);
+
+/* ---- authorize.c ---- */
+/* Root, while authentication is enabled; else nobody. */
+struct auth_identity node_root_identity(const struct node *node);
+/* Whose a request is, by what was shown: nobody while authentication is disabled. INVALID_AUTH_TOKEN. The
+ * name is borrowed until the next entry is applied. */
+enum api_error node_identify(struct node *node, const struct node_identity *shown,
+                             struct auth_identity *identity);
+enum api_error node_identify_request(struct node *node, const struct node_request *request,
+                                     struct auth_identity *identity);
+/* What can be said when it is submitted. */
+enum api_error node_authorize(struct node *node, const struct node_request *request);
+/* Before a read is served, and before a long one is answered. */
+enum api_error node_authorize_read(struct node *node, struct node_request *request);
+enum api_error node_authorize_answer(const struct node *node, const struct node_request *request);
+/* NULL, or why not. */
+const char *node_authorize_watch(struct node *node, const struct node_identity *shown, struct bytes key,
+                                 struct bytes range_end);
+/* True: its user cannot be told yet, and it waits. */
+bool node_hold_request(struct node *node, struct node_request *request);
+bool node_hold_watch(struct node *node, struct watch_stream *stream, const struct node_identity *identity,
+                     const ProtobufCMessage *request);
+/* Of one stream, or (NULL) all. */
+void node_drop_held_watches(struct node *node, const struct watch_stream *stream);
+/* What has waited long enough goes its way. */
+void node_release_held(struct node *node);
+
+/* ---- authentication.c ---- */
+void node_serve_password(struct node *node, struct node_request *request);
+typedef struct error *node_apply_function(struct node *node, struct node_application *application);
+node_apply_function node_apply_auth_enable, node_apply_auth_disable, node_apply_auth_status,
+    node_apply_authenticate, node_apply_user_add, node_apply_user_delete, node_apply_user_get,
+    node_apply_user_change_password, node_apply_user_grant_role, node_apply_user_revoke_role,
+    node_apply_user_list, node_apply_role_add, node_apply_role_delete, node_apply_role_get,
+    node_apply_role_list, node_apply_role_grant_permission, node_apply_role_revoke_permission;
+
+/* ---- watching.c ---- */
+/* A request whose user can be told. */
+void node_watch_run(struct node *node, struct watch_stream *stream, const struct node_identity *identity,
+                    const void *watch_request);
 
 /* ---- read.c ---- */
 void node_read_submit(struct node *node, struct node_request *request);

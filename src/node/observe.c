@@ -17,7 +17,7 @@ static void warn(struct node *node, const struct node_observation *observation, 
     if (observation->field_name != NULL)
         buf_printf(&request, "header:<ID:%llu > %s:<", (unsigned long long)observation->id,
                    observation->field_name);
-    message_describe(&request, observation->message);
+    if (observation->message != NULL) message_describe(&request, observation->message);
     if (observation->field_name != NULL)
         buf_append_string(&request, request.data[request.size - 1] == '<' ? ">" : " >");
     if (observation->counts_keys)

@@ -1,6 +1,7 @@
 /* Writes on their way into the log. A request's bytes go into the entry as they were received:
  *
- *     InternalRaftRequest { <field of its kind>: request bytes, 100 header: { 1 ID } }
+ *     InternalRaftRequest { <field of its kind>: request bytes, 100 header: { 1 ID, 2 user, 3 auth revision }
+ * }
  *
  * and its waiter is kept under that ID until the entry is applied here. A request that times out or is
  * cancelled only loses its waiter: the entry may still be applied. */
@@ -11,7 +12,13 @@
 
 #include <assert.h>
 
-enum { HEADER_ID_FIELD = 1, LEASE_GRANT_ID_FIELD = 2, UNPROPOSED_MAX = 5000 };
+enum {
+    HEADER_ID_FIELD = 1,
+    HEADER_USER_FIELD = 2,
+    HEADER_REVISION_FIELD = 3,
+    LEASE_GRANT_ID_FIELD = 2,
+    UNPROPOSED_MAX = 5000,
+};
 
 /* InternalRaftRequest's field per operation. */
 static const uint32_t operation_field[NODE_OPERATION_COUNT] = {
@@ -22,6 +29,23 @@ static const uint32_t operation_field[NODE_OPERATION_COUNT] = {
     [NODE_LEASE_GRANT] = NODE_FIELD_LEASE_GRANT,
     [NODE_LEASE_REVOKE] = NODE_FIELD_LEASE_REVOKE,
     [NODE_ALARM] = NODE_FIELD_ALARM,
+    [NODE_AUTH_ENABLE] = NODE_FIELD_AUTH_ENABLE,
+    [NODE_AUTH_DISABLE] = NODE_FIELD_AUTH_DISABLE,
+    [NODE_AUTH_STATUS] = NODE_FIELD_AUTH_STATUS,
+    [NODE_AUTHENTICATE] = NODE_FIELD_AUTHENTICATE,
+    [NODE_USER_ADD] = NODE_FIELD_AUTH_USER_ADD,
+    [NODE_USER_CHANGE_PASSWORD] = NODE_FIELD_AUTH_USER_CHANGE_PASSWORD,
+    [NODE_USER_DELETE] = NODE_FIELD_AUTH_USER_DELETE,
+    [NODE_USER_GET] = NODE_FIELD_AUTH_USER_GET,
+    [NODE_USER_LIST] = NODE_FIELD_AUTH_USER_LIST,
+    [NODE_USER_GRANT_ROLE] = NODE_FIELD_AUTH_USER_GRANT_ROLE,
+    [NODE_USER_REVOKE_ROLE] = NODE_FIELD_AUTH_USER_REVOKE_ROLE,
+    [NODE_ROLE_ADD] = NODE_FIELD_AUTH_ROLE_ADD,
+    [NODE_ROLE_DELETE] = NODE_FIELD_AUTH_ROLE_DELETE,
+    [NODE_ROLE_GET] = NODE_FIELD_AUTH_ROLE_GET,
+    [NODE_ROLE_LIST] = NODE_FIELD_AUTH_ROLE_LIST,
+    [NODE_ROLE_GRANT_PERMISSION] = NODE_FIELD_AUTH_ROLE_GRANT_PERMISSION,
+    [NODE_ROLE_REVOKE_PERMISSION] = NODE_FIELD_AUTH_ROLE_REVOKE_PERMISSION,
 };
 
 uint64_t node_next_id(struct node *node)
@@ -38,24 +62,40 @@ static void gather(struct node *node, struct blob *entry)
     node->proposals[node->proposal_count++] = entry;
 }
 
+static uint8_t *put_bytes(uint8_t *at, struct bytes bytes)
+{
+    if (bytes.size > 0) memcpy(at, bytes.data, bytes.size);
+    return at + bytes.size;
+}
+
 /* `suffix` is appended to the message: a field that overrides the one in `message`, as protobuf's
  * last-one-wins rule has it. */
-static struct blob *encode(uint32_t field, struct bytes message, struct bytes suffix, uint64_t id)
+static struct blob *encode(uint32_t field, struct bytes message, struct bytes suffix, uint64_t id,
+                           const struct auth_identity *identity)
 {
     size_t body = message.size + suffix.size;
     size_t header = wire_uint_field_size(HEADER_ID_FIELD, id);
+    if (identity->user.size > 0) header += wire_bytes_field_size(HEADER_USER_FIELD, identity->user.size);
+    if (identity->revision > 0) header += wire_uint_field_size(HEADER_REVISION_FIELD, identity->revision);
     struct blob *entry =
         blob_new(wire_bytes_field_size(field, body) + wire_bytes_field_size(NODE_FIELD_HEADER, header));
     uint8_t *at = wire_varint_put(entry->data, (uint64_t)field << 3 | WIRE_LENGTH);
     at = wire_varint_put(at, body);
-    if (message.size > 0) memcpy(at, message.data, message.size);
-    at += message.size;
-    if (suffix.size > 0) memcpy(at, suffix.data, suffix.size);
-    at += suffix.size;
+    at = put_bytes(at, message);
+    at = put_bytes(at, suffix);
     at = wire_varint_put(at, (uint64_t)NODE_FIELD_HEADER << 3 | WIRE_LENGTH);
     at = wire_varint_put(at, header);
     at = wire_varint_put(at, (uint64_t)HEADER_ID_FIELD << 3 | WIRE_VARINT);
     at = wire_varint_put(at, id);
+    if (identity->user.size > 0) {
+        at = wire_varint_put(at, (uint64_t)HEADER_USER_FIELD << 3 | WIRE_LENGTH);
+        at = wire_varint_put(at, identity->user.size);
+        at = put_bytes(at, identity->user);
+    }
+    if (identity->revision > 0) {
+        at = wire_varint_put(at, (uint64_t)HEADER_REVISION_FIELD << 3 | WIRE_VARINT);
+        at = wire_varint_put(at, identity->revision);
+    }
     assert(at == entry->data + entry->size);
     return entry;
 }
@@ -63,7 +103,8 @@ static struct blob *encode(uint32_t field, struct bytes message, struct bytes su
 uint64_t node_propose_internal(struct node *node, uint32_t field, struct bytes message)
 {
     uint64_t id = node_next_id(node);
-    gather(node, encode(field, message, BYTES_EMPTY, id));
+    struct auth_identity root = node_root_identity(node);
+    gather(node, encode(field, message, BYTES_EMPTY, id, &root));
     return id;
 }
 
@@ -172,6 +213,10 @@ void node_propose(struct node *node, struct node_request *request)
     bool behind = node->committed > node->applied + NODE_APPLY_GAP_MAX;
     bool leaderless = node->soft.lead == RAFT_NONE && node->proposal_count >= UNPROPOSED_MAX;
     if (error == API_OK && (behind || leaderless)) error = API_ERROR_TOO_MANY_REQUESTS;
+    /* Who logs in is nobody yet, whatever token is shown. */
+    struct auth_identity identity = {0};
+    if (error == API_OK && request->operation != NODE_AUTHENTICATE)
+        error = node_identify_request(node, request, &identity);
     if (error != API_OK) {
         node_reply(node, request, error);
         return;
@@ -180,7 +225,7 @@ void node_propose(struct node *node, struct node_request *request)
     struct bytes suffix = BYTES_EMPTY;
     if (request->operation == NODE_LEASE_GRANT) suffix = choose_lease(node, request, suffix_space);
     uint64_t id = node_next_id(node);
-    struct blob *entry = encode(operation_field[request->operation], request->raw, suffix, id);
+    struct blob *entry = encode(operation_field[request->operation], request->raw, suffix, id, &identity);
     if (entry->size > node->config.limits.max_request_bytes) {
         blob_unref(entry);
         node_reply(node, request, API_ERROR_REQUEST_TOO_LARGE);

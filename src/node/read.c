@@ -34,6 +34,8 @@ static bool needs_round(const struct node *node, const struct node_request *requ
         return !kv_txn_is_serializable(request->message);
     case NODE_MEMBER_LIST:
         return ((const Etcdserverpb__MemberListRequest *)request->message)->linearizable;
+    case NODE_AUTH_PASSWORD:
+        return true;
     case NODE_DOWNGRADE:
         return ((const Etcdserverpb__DowngradeRequest *)request->message)->action !=
                ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__CANCEL;
@@ -377,8 +379,14 @@ static void finish_range(struct node *node, struct node_request *request)
 {
     request->response_count = kv_range_finish(request->node.job, &request->response_rest);
     request->node.job = NULL;
-    observe_range(node, request, request->response_rest.size, API_OK);
-    node_reply_blob(node, request, blob_list_take_first(&request->response_rest));
+    enum api_error denied = node_authorize_answer(node, request);
+    observe_range(node, request, request->response_rest.size, denied);
+    if (denied == API_OK) {
+        node_reply_blob(node, request, blob_list_take_first(&request->response_rest));
+        return;
+    }
+    blob_list_deinit(&request->response_rest);
+    node_reply(node, request, denied);
 }
 
 void node_read_abandon(struct node *node, struct node_request *request)
@@ -393,6 +401,11 @@ void node_read_abandon(struct node *node, struct node_request *request)
 
 static struct error *serve(struct node *node, struct node_request *request)
 {
+    enum api_error denied = node_authorize_read(node, request);
+    if (denied != API_OK) {
+        node_reply(node, request, denied);
+        return NULL;
+    }
     switch (request->operation) {
     case NODE_RANGE:
         return serve_range(node, request);
@@ -413,6 +426,9 @@ static struct error *serve(struct node *node, struct node_request *request)
         return NULL;
     case NODE_DOWNGRADE:
         node_downgrade(node, request);
+        return NULL;
+    case NODE_AUTH_PASSWORD:
+        node_serve_password(node, request);
         return NULL;
     case NODE_LEASE_KEEP_ALIVE:
         serve_keep_alive(node, request);

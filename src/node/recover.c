@@ -38,20 +38,6 @@ static struct error *check_indexes(const struct node *node, uint64_t snapshot_in
 
 /* ---- the state ---- */
 
-/* What this release cannot enforce it must not serve. */
-static struct error *check_auth(struct backend *backend)
-{
-    bool found = false;
-    struct bytes value = BYTES_EMPTY;
-    TRY(backend_get(backend, BUCKET_AUTH, BYTES_LITERAL("authEnabled"), &found, &value));
-    if (found && value.size == 1 && value.data[0] != 0)
-        return error_new(
-            ERROR_INVALID,
-            "authentication is enabled in this data directory, and this release has no "
-            "authentication: disable it (etcdctl auth disable) with the etcd that wrote it first");
-    return NULL;
-}
-
 int64_t node_request_timeout(const struct node_config *config)
 {
     return 5 * NODE_SECOND + 2 * config->tick * config->election_ticks;
@@ -71,13 +57,13 @@ static struct error *load_state(const struct node_config *config, struct backend
         .cluster_id = config->cluster_id,
         .logger = config->logger,
     };
-    TRY(check_auth(backend));
     TRY(lessor_open(backend, &leases, &state->lessor));
     struct mvcc_options store = {.leases = lessor_leases(state->lessor), .logger = config->logger};
     TRY(mvcc_open(backend, &store, &state->store));
     state->cluster = cluster_new(&cluster);
     TRY(cluster_load(state->cluster, backend));
     TRY(node_alarms_recover(backend, config->logger, state));
+    TRY(auth_store_open(backend, config->logger, &state->auth));
     backend_forget_pages(backend); /* the index is built; values are read one by one from now on */
     return NULL;
 }
@@ -101,15 +87,20 @@ void node_state_free(struct node_state *state)
     lessor_close(state->lessor);
     cluster_free(state->cluster);
     mvcc_close(state->store);
+    auth_store_close(state->auth);
     free(state);
 }
 
 void node_exchange_state(struct node *node, struct node_state *state)
 {
-    struct node_state former = {.lessor = node->lessor, .store = node->store, .cluster = node->cluster};
+    struct node_state former = {.lessor = node->lessor,
+                                .store = node->store,
+                                .cluster = node->cluster,
+                                .auth = node->auth};
     node->lessor = state->lessor;
     node->store = state->store;
     node->cluster = state->cluster;
+    node->auth = state->auth;
     memcpy(node->alarms, state->alarms, state->alarm_count * sizeof(state->alarms[0]));
     node->alarm_count = state->alarm_count;
     kv_init(&node->kv, node->store);
@@ -170,9 +161,10 @@ static void init_queues(struct node *node)
     struct node_request_queue *queues[] = {&node->proposed,    &node->member_changes,  &node->compactions,
                                            &node->reads_local, &node->settling,        &node->reads_waiting,
                                            &node->reads_asked, &node->reads_confirmed, &node->jobs,
-                                           &node->transfers};
+                                           &node->transfers,   &node->unidentified};
     for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) TAILQ_INIT(queues[i]);
     STAILQ_INIT(&node->apply_queue);
+    TAILQ_INIT(&node->held_watches);
 }
 
 struct error *node_new(const struct node_config *config, struct node_recovery *recovery, int64_t now,
@@ -192,6 +184,7 @@ struct error *node_new(const struct node_config *config, struct node_recovery *r
     node->log = recovery->log;
     recovery->log = NULL;
     node->arena = arena_new();
+    node->tokens = auth_tokens_new(config->token_ttl);
     node->snapshot_index = recovery->snapshot_index;
     node->next_id = first_id(config->member_id, wall_ms);
     node->backend_durable = backend_consistent_index(node->backend);

@@ -1,6 +1,7 @@
 /* Watch requests of client streams, as the hub wants them. */
 #include "node/node_internal.h"
 
+#include "api/keys.h"
 #include "api/message.h"
 
 struct watch_stream *node_watch_open(struct node *node, void *owner)
@@ -8,10 +9,11 @@ struct watch_stream *node_watch_open(struct node *node, void *owner)
     return watch_stream_open(node->watches, owner, node->now);
 }
 
-static void create(struct watch_stream *stream, const Etcdserverpb__WatchCreateRequest *request)
+static void create(struct node *node, struct watch_stream *stream, const struct node_identity *identity,
+                   const Etcdserverpb__WatchCreateRequest *request)
 {
     struct watch_create watch = {
-        .key = message_bytes(request->key),
+        .key = request->key.len == 0 ? KEY_OPEN_END : message_bytes(request->key),
         .range_end = message_bytes(request->range_end),
         .start_revision = request->start_revision,
         .watch_id = request->watch_id,
@@ -25,16 +27,22 @@ static void create(struct watch_stream *stream, const Etcdserverpb__WatchCreateR
         if (request->filters[i] == ETCDSERVERPB__WATCH_CREATE_REQUEST__FILTER_TYPE__NODELETE)
             watch.no_delete = true;
     }
-    watch_create(stream, &watch, NULL);
+    const char *refusal = watch.start_revision < 0
+                              ? NULL /* which is told first */
+                              : node_authorize_watch(node, identity, watch.key, watch.range_end);
+    if (refusal != NULL)
+        watch_refuse(stream, refusal);
+    else
+        watch_create(stream, &watch, NULL);
 }
 
-void node_watch_request(struct node *node, struct watch_stream *stream, const void *watch_request)
+void node_watch_run(struct node *node, struct watch_stream *stream, const struct node_identity *identity,
+                    const void *watch_request)
 {
     const Etcdserverpb__WatchRequest *request = watch_request;
-    (void)node;
     switch (request->request_union_case) {
     case ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST:
-        create(stream, request->create_request);
+        create(node, stream, identity, request->create_request);
         break;
     case ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CANCEL_REQUEST:
         watch_cancel(stream, request->cancel_request->watch_id);
@@ -47,6 +55,13 @@ void node_watch_request(struct node *node, struct watch_stream *stream, const vo
     }
 }
 
+void node_watch_request(struct node *node, struct watch_stream *stream, const struct node_identity *identity,
+                        const void *watch_request)
+{
+    if (!node_hold_watch(node, stream, identity, watch_request))
+        node_watch_run(node, stream, identity, watch_request);
+}
+
 void node_watch_delivered(struct node *node, struct watch_stream *stream, size_t bytes)
 {
     (void)node;
@@ -55,6 +70,6 @@ void node_watch_delivered(struct node *node, struct watch_stream *stream, size_t
 
 void node_watch_close(struct node *node, struct watch_stream *stream)
 {
-    (void)node;
+    node_drop_held_watches(node, stream);
     watch_stream_close(stream);
 }

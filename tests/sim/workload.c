@@ -479,7 +479,7 @@ static void send_watch_request(struct workload *workload, struct follower *follo
                                const Etcdserverpb__WatchRequest *request)
 {
     struct sim_member *member = sim_cluster_member(workload->cluster, follower->member);
-    node_watch_request(sim_member_node(member), follower->stream, request);
+    node_watch_request(sim_member_node(member), follower->stream, &(const struct node_identity){0}, request);
     sim_member_wake(member);
 }
 
