@@ -285,6 +285,9 @@ static void hand_out(struct engine *engine, struct node_ready *ready)
     const struct engine_config *config = &engine->config;
     hand_out_list(&engine->log_worker, ready->log_writes);
     hand_out_to_backend(engine, ready);
+    /* First: who gets an answer may ask the other members next. */
+    if (ready->membership_changed && config->on_membership != NULL)
+        config->on_membership(config->context, node_cluster(engine->node));
     loop_post_begin();
     for (struct mail *mail = ready->replies; mail != NULL;) {
         struct node_request *request = (struct node_request *)mail;
@@ -297,8 +300,6 @@ static void hand_out(struct engine *engine, struct node_ready *ready)
         config->on_watch(config->context, message);
     }
     loop_post_end();
-    if (ready->membership_changed && config->on_membership != NULL)
-        config->on_membership(config->context, node_cluster(engine->node));
     if (config->on_peer_messages == NULL)
         drop_peer_messages(ready->peer_messages);
     else if (ready->peer_messages != NULL)

@@ -87,6 +87,7 @@ struct options {
     int64_t watch_progress_notify_interval;
     int64_t warning_apply_duration;
     int64_t warning_unary_request_duration;
+    int64_t corrupt_check_time; /* 0: never */
     int64_t compact_hash_check_time;
     bool pre_vote;
     bool strict_reconfig_check;

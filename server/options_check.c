@@ -217,9 +217,6 @@ static void advise(struct options_parsed *parsed)
                      "etcd might run into issue when multiple members have the same default name");
     if (*options->listen_client_http_urls == '\0')
         warn(parsed, "Running http and grpc server on single port. This is not recommended for production.");
-    if (options->gates[GATE_INITIAL_CORRUPT_CHECK])
-        warn(parsed, "feature gate InitialCorruptCheck has no effect: this release has no checks for "
-                     "corruption");
     if (options->quota_backend_bytes > INT64_C(8) << 30)
         warn(parsed, "the backend quota is larger than the 8 GiB that is recommended at most");
 }
@@ -400,7 +397,7 @@ static void show_member(struct shown *shown, const struct options *options)
     show(shown, LOG_STRING("max-cluster-version", options->max_cluster_version));
     show(shown, LOG_STRING("feature-gates", options->feature_gates));
     show(shown, LOG_BOOL("initial-corrupt-check", options->gates[GATE_INITIAL_CORRUPT_CHECK]));
-    show(shown, LOG_DURATION("corrupt-check-time-interval", 0));
+    show(shown, LOG_DURATION("corrupt-check-time-interval", options->corrupt_check_time));
     show(shown, LOG_DURATION("compact-check-time-interval", options->compact_hash_check_time));
 }
 

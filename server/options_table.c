@@ -53,13 +53,12 @@
         .name = (name_), .type = OPTION_ANYTHING, .use = OPTION_WITHOUT_EFFECT, .initial = "", .file = ""    \
     }
 
-#define NO_TLS        "this release has no TLS"
-#define NO_AUTH       "this release has no authentication"
-#define NO_DISCOVERY  "this release has no discovery, and starting alone would found another cluster"
-#define NO_CORRUPTION "this release has no checks for corruption"
-#define CLIENT_TLS    "client-transport-security/"
-#define PEER_TLS      "peer-transport-security/"
-#define DISCOVERY     "discovery-config/"
+#define NO_TLS       "this release has no TLS"
+#define NO_AUTH      "this release has no authentication"
+#define NO_DISCOVERY "this release has no discovery, and starting alone would found another cluster"
+#define CLIENT_TLS   "client-transport-security/"
+#define PEER_TLS     "peer-transport-security/"
+#define DISCOVERY    "discovery-config/"
 
 const struct option option_table[] = {
     /* Member */
@@ -263,8 +262,8 @@ const struct option option_table[] = {
     IDLE("distributed-tracing-sampling-rate", OPTION_INT, NULL, "0", "Traces to send, of a million."),
 
     /* Tuning and checks */
-    LACKING("corrupt-check-time", OPTION_DURATION, NULL, "0s", "Time between comparisons with other members.",
-            NO_CORRUPTION),
+    LIVE("corrupt-check-time", OPTION_DURATION, corrupt_check_time, "0s",
+         "Time between comparisons of the leader's data with the other members'; 0: never."),
     LIVE("compact-hash-check-time", OPTION_DURATION, compact_hash_check_time, "1m0s",
          "Time between comparisons of hashes taken at compactions."),
     LIVE("compaction-batch-limit", OPTION_INT, compaction_batch_limit, "0",

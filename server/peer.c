@@ -567,6 +567,7 @@ void peers_close(struct peers *peers)
     peers->closed = true;
     loop_timer_clear(peers->config.loop, &peers->alive);
     peer_forward_close(peers);
+    peer_hash_close(peers);
     while (!LIST_EMPTY(&peers->list)) stop_peer(LIST_FIRST(&peers->list));
 }
 

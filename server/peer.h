@@ -23,7 +23,7 @@
 #define SERVER_PEER_H
 
 #include "base/metrics.h"
-#include "cluster/cluster.h"
+#include "cluster/corruption.h"
 #include "net/http.h"
 #include "server/engine.h"
 
@@ -67,6 +67,11 @@ void peers_set_membership(struct peers *peers, const struct cluster *cluster);
 /* Node thread: a request that only the leader can answer (node_request.for_leader), of a struct rpc, is sent
  * to it, tried here or there again, and in the end answered: the engine's on_reply is over with it. */
 void peers_ask_leader(struct peers *peers, struct node_request *request);
+
+/* Asks every other member for its HashKV at `revision`; one round at a time. `done` gets an answer for each,
+ * borrowed for the call, within the request timeout; it may be called before this returns. Loop thread. */
+typedef void peers_hashes_done(void *context, const struct corruption_answer *answers, size_t count);
+void peers_ask_hashes(struct peers *peers, int64_t revision, peers_hashes_done *done, void *context);
 
 /* For the servers of the peer ports, which must be on the same loop. */
 const struct http_router *peers_router(const struct peers *peers);

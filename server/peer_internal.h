@@ -5,6 +5,7 @@
  *   peer_pipeline.c   POST /raft
  *   peer_prober.c     round trips and versions of the others
  *   peer_forward.c    requests that only the leader can answer
+ *   peer_hash.c       hashes of the others' data
  *   peer_handlers.c   what the peer ports answer
  *   peer_codec.c      how messages lie in streams
  */
@@ -128,7 +129,8 @@ struct peers {
     struct http_router router;
     LIST_HEAD(, peer) list;
     LIST_HEAD(, forward) forwards;
-    struct cluster *cluster; /* NULL: not known yet */
+    struct peer_hash_round *hash_round; /* NULL: no hashes are being asked for */
+    struct cluster *cluster;            /* NULL: not known yet */
     char cluster_id_text[PEER_ID_SIZE], member_id_text[PEER_ID_SIZE];
     char *own_urls_text;
     struct version version;
@@ -215,6 +217,11 @@ void peer_forward_stop(struct peer *peer);
 void peer_forward_close(struct peers *peers);
 /* LeaseInternalRequest and LeaseInternalResponse are their field 1. */
 bool peer_forward_unwrap(struct bytes message, struct bytes *inner);
+
+/* ---- peer_hash.c ---- */
+
+/* The round that is under way ends: who has not answered is silent. peers->closed is set. */
+void peer_hash_close(struct peers *peers);
 
 /* ---- peer_handlers.c ---- */
 

@@ -11,6 +11,7 @@
 #include "server/bootstrap.h"
 #include "server/call_observer.h"
 #include "server/compactor.h"
+#include "server/corruption_monitor.h"
 #include "server/engine.h"
 #include "server/http_endpoints.h"
 #include "server/metrics.h"
@@ -61,6 +62,7 @@ struct peer_io {
     struct http1_server *http;
     struct port port;
     struct peers *peers;
+    struct corruption_monitor *corruption;
     struct cluster_urls urls; /* as advertised */
     struct loop_task close;
 };
@@ -96,6 +98,11 @@ struct server {
     struct loop_timer purge;
     struct loop_task published, removed, told_removed;
     struct loop_timer removal;
+    struct initial_check {
+        bool under_way, is_published; /* control loop: clients wait for it */
+        struct loop_task checked;     /* brings the answer to the control loop */
+        struct error *error;
+    } initial_check;
     int signal_number;
     bool purging;
     atomic_bool was_told_removed;
@@ -388,6 +395,8 @@ static void serve_clients(struct loop *loop, struct loop_task *task)
         [TRAFFIC_GRPC_HTTP] = "grpc+http", [TRAFFIC_GRPC] = "grpc", [TRAFFIC_HTTP] = "http"};
     struct server *server = CONTAINER(task, struct server, published);
     (void)loop;
+    server->initial_check.is_published = true;
+    if (server->initial_check.under_way) return;
     for (size_t i = 0; i < server->listener_count; i++)
         if (server->traffic[i] >= TRAFFIC_GRPC_HTTP) listener_start(server->listeners[i]);
     log_info(server->logger, "ready to serve client requests");
@@ -536,6 +545,7 @@ static void close_peers(struct loop *loop, struct loop_task *task)
 {
     struct peer_io *io = CONTAINER(task, struct peer_io, close);
     (void)loop;
+    corruption_monitor_close(io->corruption);
     peers_close(io->peers);
     port_close(&io->port);
     http1_server_close(io->http, DRAIN_TIME, part_closed, CONTAINER(io, struct server, peer));
@@ -579,6 +589,7 @@ static void halt_peers(struct server *server)
 static void free_peers(struct server *server)
 {
     struct peer_io *io = &server->peer;
+    corruption_monitor_free(io->corruption);
     peers_free(io->peers);
     http1_server_free(io->http);
     loop_free(io->loop);
@@ -792,6 +803,50 @@ static void log_serving(struct server *server)
                      LOG_STRING("address", listener_address(server->listeners[i])));
 }
 
+static void make_corruption_monitor(struct server *server)
+{
+    const struct options *options = server->options;
+    bool by_compaction = options->gates[GATE_COMPACT_HASH_CHECK];
+    server->peer.corruption = corruption_monitor_new(&(const struct corruption_monitor_config){
+        .loop = server->peer.loop,
+        .engine = server->engine,
+        .peers = server->peer.peers,
+        .member_id = server->member.id,
+        .period = options->corrupt_check_time,
+        .compaction_period = by_compaction ? options->compact_hash_check_time : 0,
+        .logger = server->logger,
+    });
+}
+
+static void initially_checked(struct loop *loop, struct loop_task *task)
+{
+    (void)loop;
+    CONTAINER(task, struct initial_check, checked)->under_way = false;
+}
+
+static void on_initially_checked(void *context, struct error *error)
+{
+    struct server *server = context;
+    server->initial_check.error = error;
+    server->initial_check.checked.run = initially_checked;
+    loop_post(server->control, &server->initial_check.checked);
+}
+
+/* The other members are served meanwhile: they may be doing the same. */
+static struct error *check_initially(struct server *server)
+{
+    if (!server->was_initialized || !server->options->gates[GATE_INITIAL_CORRUPT_CHECK]) return NULL;
+    server->initial_check.under_way = true;
+    corruption_monitor_check_initially(server->peer.corruption, on_initially_checked, server);
+    while (server->initial_check.under_way) loop_run_once(server->control, LOOP_SECOND);
+    struct error *error = server->initial_check.error;
+    if (error != NULL)
+        log_error(server->logger, "checkInitialHashKV failed", LOG_STRING("error", error->text));
+    else if (server->initial_check.is_published)
+        serve_clients(server->control, &server->published);
+    return error;
+}
+
 static struct error *start(struct server *server)
 {
     server->io_count = choose_io_loops(server->options);
@@ -806,12 +861,13 @@ static struct error *start(struct server *server)
     connect_metrics(server);
     make_io(server);
     peers_set_engine(server->peer.peers, server->engine);
+    make_corruption_monitor(server);
     TRY(loop_start(server->peer.loop, "etcd-peer"));
     for (size_t i = 0; i < server->io_count; i++) TRY(loop_start(server->io[i].loop, "etcd-io"));
     for (size_t i = 0; i < server->listener_count; i++)
         if (server->traffic[i] < TRAFFIC_GRPC_HTTP) listener_start(server->listeners[i]);
     log_serving(server);
-    return NULL;
+    return check_initially(server);
 }
 
 struct error *server_run(const struct options *options, const struct logger *logger, bool member_initialized,

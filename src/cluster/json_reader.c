@@ -180,6 +180,21 @@ bool json_read_uint64(struct json_reader *reader, uint64_t *value)
     return true;
 }
 
+bool json_read_int64(struct json_reader *reader, int64_t *value)
+{
+    uint64_t number;
+    bool is_negative = peek(reader) == '-';
+    if (is_negative) {
+        advance(reader, 1);
+        char digit = reader->rest.size > 0 ? (char)reader->rest.data[0] : '\0';
+        if (digit < '0' || digit > '9') return fail(reader);
+    }
+    if (!json_read_uint64(reader, &number)) return false;
+    if (number > (uint64_t)INT64_MAX) return fail(reader);
+    *value = is_negative ? -(int64_t)number : (int64_t)number;
+    return true;
+}
+
 bool json_read_bool(struct json_reader *reader, bool *value)
 {
     if (take_null(reader)) return false;

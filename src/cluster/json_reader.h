@@ -40,6 +40,7 @@ bool json_next_item(struct json_reader *reader);
 /* Each reads one value. For null they return false, leave the result alone and do not fail. */
 bool json_read_string(struct json_reader *reader, struct buf *value);
 bool json_read_uint64(struct json_reader *reader, uint64_t *value);
+bool json_read_int64(struct json_reader *reader, int64_t *value);
 bool json_read_bool(struct json_reader *reader, bool *value);
 void json_skip(struct json_reader *reader);
 /* Nothing but white space may follow the document. */

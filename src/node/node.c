@@ -385,7 +385,6 @@ static struct error *serve(struct node *node)
     TRY(watch_hub_run(node->watches, node->now, node->config.limits.range_slice, &more));
     node->more = node->more || more;
     node_snapshot_when_due(node);
-    node_compact_log(node);
     if (node->stopped) node->seal_now = true; /* what is applied is committed before the member ends */
     node_seal_when_due(node);
     return NULL;
@@ -394,6 +393,7 @@ static struct error *serve(struct node *node)
 struct error *node_run(struct node *node)
 {
     node->more = false;
+    node_compact_log(node); /* of what was applied in earlier runs: whoever looks on has seen it */
     node_expire_proposals(node);
     if (leads(node) && !node->stopped) {
         revoke_expired_leases(node);

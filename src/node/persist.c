@@ -122,6 +122,7 @@ void node_compact_log(struct node *node)
 {
     uint64_t first = raft_memory_storage_first_index(node->log);
     bool too_big = node->log_bytes > node->config.limits.log_memory_bytes;
+    if (node_is_installing(node)) return;
     if (node->applied < node->log_compacted_at + NODE_LOG_COMPACT_STEP && !too_big) return;
     node->log_compacted_at = node->applied;
     uint64_t keep = node_snapshot_needs_log(node) ? node->applied : node->config.catch_up_entries;

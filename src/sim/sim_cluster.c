@@ -11,6 +11,8 @@
 #define FNV_BASIS UINT64_C(14695981039346656037)
 #define FNV_PRIME UINT64_C(1099511628211)
 
+#define TRANSFER_MAX (2 * INT64_C(1000000000)) /* that a database may take */
+
 enum { NAME_SIZE = 24, URL_SIZE = 48, FIRST_PORT = 2380, INBOX_MAX = 4096 };
 
 /* One place of the cluster. */
@@ -129,6 +131,25 @@ static void on_peer_message(void *context, const struct raft_message *message)
         node_peer_unreachable(node, message->to);
 }
 
+static void on_snapshot(void *context, const struct raft_message *message, struct blob *image)
+{
+    struct place *place = context;
+    struct sim_cluster *cluster = place->cluster;
+    size_t to = sim_cluster_find(cluster, message->to);
+    if (to == cluster->options.members) { /* see above */
+        node_snapshot_reported(sim_member_node(place->member), message->to, false);
+        return;
+    }
+    happen(cluster, &(const struct sim_event){.at = cluster->now,
+                                              .kind = SIM_EVENT_SEND,
+                                              .member = place->number,
+                                              .peer = to,
+                                              .message = message});
+    int64_t time = (int64_t)rng_below(&cluster->rng, (uint64_t)TRANSFER_MAX);
+    sim_network_send_image(cluster->network, place->number, to, message, image,
+                           sim_member_lives(place->member), time, cluster->now);
+}
+
 /* ---- life ---- */
 
 static void make_place(struct sim_cluster *cluster, size_t number)
@@ -163,6 +184,7 @@ static void make_place(struct sim_cluster *cluster, size_t number)
             .on_reply = on_reply,
             .on_watch = on_watch,
             .on_peer_message = on_peer_message,
+            .on_snapshot = on_snapshot,
             .context = &cluster->places[i],
         };
         cluster->places[i].member = sim_member_new(&member, cluster->places[i].disk);
@@ -181,9 +203,24 @@ struct sim_cluster *sim_cluster_new(const struct sim_cluster_options *options)
     return cluster;
 }
 
-static void empty_inbox(struct place *place)
+/* What became of a database that was sent; a copy of it does not count. */
+static void report(struct sim_cluster *cluster, const struct sim_packet *packet, bool success)
 {
-    for (size_t i = 0; i < place->inbox_count; i++) blob_unref(place->inbox[i].bytes);
+    struct sim_member *sender = cluster->places[packet->from].member;
+    if (packet->image == NULL || packet->is_copy) return;
+    if (!sim_member_is_up(sender) || sim_member_lives(sender) != packet->tag) return;
+    node_snapshot_reported(sim_member_node(sender), sim_member_id(cluster->places[packet->to].member),
+                           success);
+    sim_member_wake(sender);
+}
+
+/* `lost`: nobody has looked at what is in it. */
+static void empty_inbox(struct place *place, bool lost)
+{
+    for (size_t i = 0; i < place->inbox_count; i++) {
+        if (lost) report(place->cluster, &place->inbox[i], false);
+        sim_packet_deinit(&place->inbox[i]);
+    }
     place->inbox_count = 0;
 }
 
@@ -195,7 +232,7 @@ void sim_cluster_free(struct sim_cluster *cluster)
         if (sim_member_is_up(place->member)) sim_member_crash(place->member, FS_SIM_LOSE_ALL);
         sim_member_free(place->member);
         fs_sim_free(place->disk);
-        empty_inbox(place);
+        empty_inbox(place, false);
         free(place->inbox);
     }
     sim_network_free(cluster->network);
@@ -226,11 +263,32 @@ static void run_member(struct place *place)
         happen_to(cluster, place->number, SIM_EVENT_RUN);
 }
 
+static void receive(struct place *place, const struct sim_packet *packet, const struct raft_message *message)
+{
+    struct sim_cluster *cluster = place->cluster;
+    struct error *error = sim_network_link(cluster->network, packet->from, packet->to)->cut
+                              ? error_new(ERROR_IO, "the connection broke")
+                              : sim_member_receive(place->member, message, packet->image);
+    happen(cluster, &(const struct sim_event){.at = cluster->now,
+                                              .kind = SIM_EVENT_RECEIVE,
+                                              .member = place->number,
+                                              .peer = packet->from,
+                                              .message = message,
+                                              .text = error == NULL ? NULL : error->text});
+    report(cluster, packet, error == NULL);
+    error_free(error);
+}
+
 static void hand_over(struct place *place, const struct sim_packet *packet)
 {
     struct raft_message message = {0};
     struct error *error = raft_decode_message(&message, blob_bytes(packet->bytes));
     assert(error == NULL);
+    if (packet->image != NULL) {
+        receive(place, packet, &message);
+        raft_message_deinit(&message);
+        return;
+    }
     happen(place->cluster, &(const struct sim_event){.at = place->cluster->now,
                                                      .kind = SIM_EVENT_DELIVER,
                                                      .member = place->number,
@@ -243,13 +301,17 @@ static void hand_over(struct place *place, const struct sim_packet *packet)
 /* What does not fit any more is lost. */
 static void keep_for_later(struct place *place, const struct sim_packet *packet)
 {
-    if (place->inbox_count == INBOX_MAX) return;
+    if (place->inbox_count == INBOX_MAX) {
+        report(place->cluster, packet, false);
+        return;
+    }
     if (place->inbox_count == place->inbox_capacity) {
         place->inbox_capacity = place->inbox_capacity == 0 ? 64 : 2 * place->inbox_capacity;
         place->inbox = mem_realloc(place->inbox, place->inbox_capacity * sizeof(*place->inbox));
     }
     place->inbox[place->inbox_count] = *packet;
     blob_ref(packet->bytes);
+    if (packet->image != NULL) blob_ref(packet->image);
     place->inbox_count++;
 }
 
@@ -260,6 +322,7 @@ static void refuse(struct sim_cluster *cluster, const struct sim_packet *packet)
                                               .kind = SIM_EVENT_REFUSE,
                                               .member = packet->to,
                                               .peer = packet->from});
+    report(cluster, packet, false);
     if (!sim_member_is_up(sender->member)) return;
     node_peer_unreachable(sim_member_node(sender->member), sim_member_id(cluster->places[packet->to].member));
     sim_member_wake(sender->member);
@@ -277,7 +340,7 @@ static void deliver(struct sim_cluster *cluster)
         keep_for_later(place, &packet);
     else
         hand_over(place, &packet);
-    blob_unref(packet.bytes);
+    sim_packet_deinit(&packet);
 }
 
 int64_t sim_cluster_now(const struct sim_cluster *cluster)
@@ -338,6 +401,14 @@ uint64_t sim_cluster_events(const struct sim_cluster *cluster)
 uint64_t sim_cluster_trace(const struct sim_cluster *cluster)
 {
     return cluster->trace;
+}
+
+uint64_t sim_cluster_installs(const struct sim_cluster *cluster)
+{
+    uint64_t installs = 0;
+    for (size_t i = 0; i < cluster->options.members; i++)
+        installs += sim_member_installs(cluster->places[i].member);
+    return installs;
 }
 
 /* ---- members ---- */
@@ -406,7 +477,7 @@ static void goes_down(struct place *place)
 {
     mark_clock(place, place->cluster->now);
     place->paused = place->clock_stopped = false;
-    empty_inbox(place);
+    empty_inbox(place, true);
 }
 
 void sim_cluster_crash(struct sim_cluster *cluster, size_t member, enum fs_sim_crash_mode mode)
@@ -456,7 +527,7 @@ void sim_cluster_resume(struct sim_cluster *cluster, size_t member)
     place->paused = place->clock_stopped = false;
     happen_to(cluster, member, SIM_EVENT_RESUME);
     for (size_t i = 0; i < place->inbox_count; i++) hand_over(place, &place->inbox[i]);
-    empty_inbox(place);
+    empty_inbox(place, false);
 }
 
 void sim_cluster_set_clock_rate(struct sim_cluster *cluster, size_t member, int64_t rate)

@@ -19,8 +19,10 @@
  * (SIM_EVENT_FAIL), as the process would; call sim_cluster_crash then to give its disk back, and start it.
  *
  * Requests that were under way when a member goes down come back with API_ERROR_STOPPED: nobody knows whether
- * they were done. Snapshots between members (RAFT_SNAP) are dropped and reported as failed: keep
- * catch_up_entries high.
+ * they were done.
+ *
+ * Snapshots between members travel with their database, which takes a random time; the sender is told what
+ * became of it.
  */
 #ifndef SIM_SIM_CLUSTER_H
 #define SIM_SIM_CLUSTER_H
@@ -42,7 +44,8 @@ enum sim_event_kind {
     SIM_EVENT_CRASH,
     SIM_EVENT_PAUSE,
     SIM_EVENT_RESUME,
-    SIM_EVENT_FAIL, /* its storage failed: it is down */
+    SIM_EVENT_FAIL,    /* its storage failed: it is down */
+    SIM_EVENT_RECEIVE, /* a database of `peer` reached it, in good order or not */
 };
 
 struct sim_event {
@@ -50,8 +53,8 @@ struct sim_event {
     enum sim_event_kind kind;
     size_t member;
     size_t peer;
-    const struct raft_message *message; /* SEND, DELIVER; else NULL. Borrowed */
-    const char *text;                   /* FAIL: what happened; else NULL */
+    const struct raft_message *message; /* SEND, DELIVER, RECEIVE; else NULL. Borrowed */
+    const char *text; /* FAIL: what happened; RECEIVE: why it was refused, if it was; else NULL */
 };
 
 struct sim_cluster_options {
@@ -85,6 +88,7 @@ int64_t sim_cluster_next(const struct sim_cluster *cluster);
 bool sim_cluster_step(struct sim_cluster *cluster, int64_t until);
 uint64_t sim_cluster_events(const struct sim_cluster *cluster); /* so far */
 uint64_t sim_cluster_trace(const struct sim_cluster *cluster);
+uint64_t sim_cluster_installs(const struct sim_cluster *cluster); /* databases received and installed */
 
 /* ---- members ---- */
 

@@ -1,7 +1,9 @@
 #include "sim/sim_member.h"
 
+#include "bolt/bolt.h"
 #include "member/log.h"
 #include "member/member.h"
+#include "storage/snap.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -9,12 +11,15 @@
 #define DATA_DIRECTORY "/member"
 #define MILLISECOND    INT64_C(1000000)
 
+enum { INSTALL_WRITES = 4 /* each of its steps takes as long as so many writes */ };
+
 struct sim_member {
     struct sim_member_options options;
     struct rng rng;
     struct fs_sim *disk;
     struct member member;
     struct member_log log;
+    struct node_config config;
     struct node *node;
     struct node_ready ready;
     int64_t now;
@@ -26,6 +31,13 @@ struct sim_member {
     struct mail *writing;        /* the batch under way */
     struct backend_batch *batch; /* the commit under way */
     int64_t batch_done;
+
+    /* The received database under way: first it gets its place, then the state is built from it. */
+    uint64_t installing; /* its index; 0: none */
+    bool is_in_place;
+    int64_t install_step;  /* when the next of the two is done */
+    uint64_t index_before; /* the backend's, that the state in memory still has */
+    uint64_t installs, lives;
 };
 
 /* Not a digest to trust, but one that depends on everything: ids need only be distinct and stable. */
@@ -80,7 +92,17 @@ int64_t sim_member_now(const struct sim_member *member)
 
 uint64_t sim_member_consistent_index(const struct sim_member *member)
 {
-    return backend_consistent_index(member->member.backend);
+    return member->installing != 0 ? member->index_before : backend_consistent_index(member->member.backend);
+}
+
+uint64_t sim_member_installs(const struct sim_member *member)
+{
+    return member->installs;
+}
+
+uint64_t sim_member_lives(const struct sim_member *member)
+{
+    return member->lives;
 }
 
 /* ---- start ---- */
@@ -130,7 +152,6 @@ struct error *sim_member_start(struct sim_member *member, int64_t now)
         .sha1 = digest,
         .wal_segment_size = member->options.wal_segment_size,
     };
-    struct node_config config;
     assert(member->node == NULL);
     uint64_t id = member->member.id;
     struct error *error = member_open(&open, &member->member);
@@ -138,9 +159,9 @@ struct error *sim_member_start(struct sim_member *member, int64_t now)
         member->member.id = id;
         return error;
     }
-    configure(member, &config);
+    configure(member, &member->config);
     member->now = now;
-    error = node_new(&config, &member->member.recovery, now, wall_ms(now), &member->node);
+    error = node_new(&member->config, &member->member.recovery, now, wall_ms(now), &member->node);
     if (error != NULL) {
         error_free(member_close(&member->member));
         return error;
@@ -153,7 +174,9 @@ struct error *sim_member_start(struct sim_member *member, int64_t now)
     member->writes.oldest = NULL;
     member->writing = NULL;
     member->batch = NULL;
-    member->writes_done = member->batch_done = INT64_MAX;
+    member->writes_done = member->batch_done = member->install_step = INT64_MAX;
+    member->installing = 0;
+    member->lives++;
     member->ready = (struct node_ready){.wake_at = now};
     return NULL;
 }
@@ -203,6 +226,66 @@ static struct error *end_commit(struct sim_member *member)
     return error;
 }
 
+static void begin_install(struct sim_member *member)
+{
+    assert(member->batch == NULL && member->installing == 0);
+    member->installing = member->ready.install;
+    member->index_before = backend_consistent_index(member->member.backend);
+    member->is_in_place = false;
+    member->install_step = member->now + some_time(member) * INSTALL_WRITES;
+}
+
+static struct error *put_in_place(struct sim_member *member)
+{
+    char *path = snap_database_path(member->member.directory.snap, member->installing);
+    struct error *error = backend_install(member->member.backend, path, member->installing);
+    free(path);
+    member->is_in_place = true;
+    member->install_step = member->now + some_time(member) * INSTALL_WRITES;
+    return error;
+}
+
+static struct error *continue_install(struct sim_member *member)
+{
+    struct node_state *state = NULL;
+    if (!member->is_in_place) return put_in_place(member);
+    TRY(node_state_open(&member->config, member->member.backend, &state));
+    node_installed(member->node, state);
+    node_state_free(state);
+    member->installing = 0;
+    member->install_step = INT64_MAX;
+    member->installs++;
+    return NULL;
+}
+
+static struct error *write_file(struct fs *fs, const char *path, struct bytes content)
+{
+    struct fs_file *file = NULL;
+    TRY(fs_open(fs, path, FS_WRITE | FS_CREATE | FS_TRUNCATE, &file));
+    struct error *error = fs_file_pwrite(file, content.data, content.size, 0);
+    struct error *second = fs_file_close(file);
+    if (error == NULL) return second;
+    error_free(second);
+    return error;
+}
+
+struct error *sim_member_receive(struct sim_member *member, const struct raft_message *message,
+                                 struct blob *image)
+{
+    const char *directory = member->member.directory.snap;
+    struct fs *fs = member->log.snap.fs;
+    char *path = mem_printf("%s/tmp%llu", directory, (unsigned long long)message->snapshot->index);
+    struct error *error = write_file(fs, path, blob_bytes(image));
+    if (error == NULL) error = backend_check_image(fs, path, message->snapshot->index);
+    if (error == NULL)
+        error = snap_receive_database(&member->log.snap, directory, path, message->snapshot->index);
+    if (error != NULL) error_free(fs_remove(fs, path));
+    free(path);
+    if (error == NULL) error = node_message(member->node, message);
+    member->ready.more = true;
+    return error;
+}
+
 /* ---- running ---- */
 
 static void take_replies(struct sim_member *member)
@@ -232,16 +315,51 @@ static void take_peer_messages(struct sim_member *member, bool send)
     member->ready.peer_messages = NULL;
 }
 
-static void refuse_snapshots(struct sim_member *member)
+static struct error *append_chunk(void *context, struct bytes chunk)
 {
+    buf_append_bytes(context, chunk);
+    return NULL;
+}
+
+/* The whole image at once: what it shows is that of now, however long it travels. */
+static struct error *read_image(struct sim_member *member, uint64_t index, struct blob **image)
+{
+    struct backend_reader reader;
+    struct buf content = {0};
+    uint64_t found = 0;
+    TRY(backend_read_begin(member->member.backend, &reader));
+    struct error *error = backend_reader_index(&reader, &found);
+    if (error == NULL && found != index)
+        error = error_new(ERROR_CORRUPT, "a snapshot at index %llu is to be sent with an image at %llu",
+                          (unsigned long long)index, (unsigned long long)found);
+    if (error == NULL) error = bolt_write_to(reader.tx, append_chunk, &content);
+    backend_read_end(&reader);
+    if (error == NULL) *image = blob_from(buf_bytes(&content));
+    buf_deinit(&content);
+    return error;
+}
+
+static struct error *send_snapshot(struct sim_member *member, const struct raft_message *message)
+{
+    struct blob *image;
+    TRY(read_image(member, message->snapshot->index, &image));
+    member->options.on_snapshot(member->options.context, message, image);
+    blob_unref(image);
+    return NULL;
+}
+
+static struct error *take_snapshots(struct sim_member *member, bool send)
+{
+    struct error *error = NULL;
     for (struct mail *mail = member->ready.snapshots; mail != NULL;) {
         struct node_peer_message *out = (struct node_peer_message *)(void *)mail;
         mail = mail->next;
-        node_snapshot_reported(member->node, out->message.to, false);
+        if (send && error == NULL) error = send_snapshot(member, &out->message);
         raft_message_deinit(&out->message);
         free(out);
     }
     member->ready.snapshots = NULL;
+    return error;
 }
 
 static void append_writes(struct sim_member *member, struct mail *mail)
@@ -253,18 +371,20 @@ static void append_writes(struct sim_member *member, struct mail *mail)
     member->writes.end = &mail->next;
 }
 
-static void collect(struct sim_member *member)
+static struct error *collect(struct sim_member *member)
 {
     node_collect(member->node, &member->ready);
     take_replies(member);
     append_writes(member, member->ready.log_writes);
     assert(member->ready.peer_messages == NULL || member->options.on_peer_message != NULL);
     take_peer_messages(member, true);
-    refuse_snapshots(member);
+    TRY(take_snapshots(member, true));
     if (member->ready.batch != NULL) {
         member->batch = member->ready.batch;
         member->batch_done = member->now + some_time(member);
     }
+    if (member->ready.install != 0) begin_install(member);
+    return NULL;
 }
 
 /* Lets go of everything in memory. What was under way is forgotten: its bytes were never written. */
@@ -274,7 +394,7 @@ static void fall(struct sim_member *member)
     node_collect(member->node, &member->ready);
     take_replies(member);
     take_peer_messages(member, false);
-    refuse_snapshots(member);
+    error_free(take_snapshots(member, false));
     append_writes(member, member->ready.log_writes);
     struct mail *lists[] = {member->writing, member->writes.oldest};
     for (size_t i = 0; i < 2; i++)
@@ -290,7 +410,7 @@ static void fall(struct sim_member *member)
     node_collect(member->node, &member->ready);
     assert(member->ready.replies == NULL && member->ready.watch_messages == NULL);
     take_peer_messages(member, false);
-    refuse_snapshots(member);
+    error_free(take_snapshots(member, false));
     node_free(member->node);
     member->node = NULL;
     member->member.recovery.log = NULL;
@@ -311,6 +431,7 @@ int64_t sim_member_next(const struct sim_member *member)
     int64_t next = member->ready.wake_at;
     if (member->writes_done < next) next = member->writes_done;
     if (member->batch_done < next) next = member->batch_done;
+    if (member->install_step < next) next = member->install_step;
     return next;
 }
 
@@ -318,8 +439,9 @@ static struct error *run(struct sim_member *member)
 {
     if (member->writes_done <= member->now) TRY(end_writing(member));
     if (member->batch_done <= member->now) TRY(end_commit(member));
+    if (member->install_step <= member->now) TRY(continue_install(member));
     TRY(node_run(member->node));
-    collect(member);
+    TRY(collect(member));
     begin_writing(member);
     return NULL;
 }
@@ -394,7 +516,7 @@ struct error *sim_member_stop(struct sim_member *member, int64_t now)
 {
     node_stop(member->node);
     while (member->writing != NULL || member->writes.oldest != NULL || member->batch != NULL ||
-           backend_pending_operations(member->member.backend) > 0) {
+           member->installing != 0 || backend_pending_operations(member->member.backend) > 0) {
         TRY(sim_member_run(member, now));
         int64_t next = sim_member_next(member);
         if (next > now) now = next;

@@ -41,6 +41,9 @@ struct sim_member_options {
     void (*on_watch)(void *context, struct watch_message *message);
     /* A message to another member; borrowed. May be NULL for a cluster of one. */
     void (*on_peer_message)(void *context, const struct raft_message *message);
+    /* A RAFT_SNAP with its database; both borrowed. node_snapshot_reported is to follow, unless the member
+     * has fallen meanwhile. May be NULL like the one above. */
+    void (*on_snapshot)(void *context, const struct raft_message *message, struct blob *image);
     void *context;
 };
 
@@ -73,6 +76,13 @@ struct error *sim_member_defragment(struct sim_member *member) __attribute__((wa
 void sim_member_submit(struct sim_member *member, struct node_request *request);
 /* A message from another member; borrowed. What the node refuses is dropped, as the transport does. */
 void sim_member_message(struct sim_member *member, const struct raft_message *message);
+/* A RAFT_SNAP with its database: saved, checked, and handed to the node. An error says why it was refused. */
+struct error *sim_member_receive(struct sim_member *member, const struct raft_message *message,
+                                 struct blob *image) __attribute__((warn_unused_result));
+/* How many databases of other members it has installed while it was up. */
+uint64_t sim_member_installs(const struct sim_member *member);
+/* How often it was started: what was asked of it before is not its business any more. */
+uint64_t sim_member_lives(const struct sim_member *member);
 /* Something else was put into the node (a watch request, a report): it runs at once. */
 void sim_member_wake(struct sim_member *member);
 /* From the next write on: how long one takes on average (a slow disk). */

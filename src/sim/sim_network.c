@@ -41,13 +41,20 @@ static struct flight *first(const struct sim_network *network)
     return (struct flight *)(void *)heap_first(&network->flights);
 }
 
+void sim_packet_deinit(struct sim_packet *packet)
+{
+    blob_unref(packet->bytes);
+    blob_unref(packet->image);
+    packet->bytes = packet->image = NULL;
+}
+
 void sim_network_free(struct sim_network *network)
 {
     if (network == NULL) return;
     struct flight *flight;
     while ((flight = first(network)) != NULL) {
         heap_remove(&network->flights, &flight->node);
-        blob_unref(flight->packet.bytes);
+        sim_packet_deinit(&flight->packet);
         free(flight);
     }
     heap_deinit(&network->flights);
@@ -72,13 +79,30 @@ void sim_network_heal(struct sim_network *network)
         for (size_t to = 0; to < network->places; to++) network->links[from][to].cut = false;
 }
 
-static void launch(struct sim_network *network, const struct sim_link *link, const struct sim_packet *packet)
+static void launch(struct sim_network *network, const struct sim_link *link, const struct sim_packet *packet,
+                   int64_t time)
 {
     struct flight *flight = mem_zalloc(1, sizeof(*flight));
     flight->packet = *packet;
     flight->packet.bytes = blob_ref(packet->bytes);
+    if (packet->image != NULL) blob_ref(packet->image);
     int64_t jitter = link->jitter == 0 ? 0 : (int64_t)rng_below(&network->rng, (uint64_t)link->jitter);
-    heap_put(&network->flights, &flight->node, packet->sent_at + link->delay + jitter);
+    heap_put(&network->flights, &flight->node, packet->sent_at + time + link->delay + jitter);
+}
+
+/* With one reference to the encoded message, and none to an image. */
+static struct sim_packet packet_of(struct sim_network *network, size_t from, size_t to,
+                                   const struct raft_message *message, int64_t now)
+{
+    buf_clear(&network->scratch);
+    raft_encode_message(&network->scratch, message);
+    return (struct sim_packet){
+        .from = from,
+        .to = to,
+        .sent_at = now,
+        .type = message->type,
+        .bytes = blob_from(buf_bytes(&network->scratch)),
+    };
 }
 
 enum sim_sent sim_network_send(struct sim_network *network, size_t from, size_t to,
@@ -87,20 +111,33 @@ enum sim_sent sim_network_send(struct sim_network *network, size_t from, size_t 
     const struct sim_link *link = sim_network_link(network, from, to);
     if (link->cut) return SIM_UNREACHABLE;
     if (rng_chance(&network->rng, link->loss, IN_10000)) return SIM_SENT;
-    buf_clear(&network->scratch);
-    raft_encode_message(&network->scratch, message);
-    struct sim_packet packet = {
-        .from = from,
-        .to = to,
-        .sent_at = now,
-        .type = message->type,
-        .bytes = blob_from(buf_bytes(&network->scratch)),
-    };
-    launch(network, link, &packet);
+    struct sim_packet packet = packet_of(network, from, to, message, now);
+    launch(network, link, &packet, 0);
     if (message->type != RAFT_PROP && rng_chance(&network->rng, link->duplication, IN_10000))
-        launch(network, link, &packet);
+        launch(network, link, &packet, 0);
     blob_unref(packet.bytes);
     return SIM_SENT;
+}
+
+void sim_network_send_image(struct sim_network *network, size_t from, size_t to,
+                            const struct raft_message *message, struct blob *image, uint64_t tag,
+                            int64_t time, int64_t now)
+{
+    const struct sim_link *link = sim_network_link(network, from, to);
+    struct sim_packet packet = packet_of(network, from, to, message, now);
+    struct bytes content = blob_bytes(image);
+    if (rng_chance(&network->rng, link->loss, IN_10000)) {
+        content.size = (size_t)rng_below(&network->rng, content.size);
+        time = (int64_t)rng_below(&network->rng, (uint64_t)time + 1);
+    }
+    packet.tag = tag;
+    packet.image = blob_from(content);
+    launch(network, link, &packet, time);
+    if (rng_chance(&network->rng, link->duplication, IN_10000)) {
+        packet.is_copy = true;
+        launch(network, link, &packet, 2 * time);
+    }
+    sim_packet_deinit(&packet);
 }
 
 int64_t sim_network_next(const struct sim_network *network)

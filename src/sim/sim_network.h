@@ -8,6 +8,9 @@
  * Proposals (RAFT_PROP) are never duplicated: raft gives them no identity, its transports are streams that
  * deliver at most once, and that is all they have to promise.
  *
+ * A snapshot's image travels with its message, for as long as its size and the sender's pace take. It is not
+ * lost without notice: it arrives cut short, or the link is found to be cut when it should arrive.
+ *
  * Everything is decided by the seed. Places are 0, 1, ...; times are nanoseconds of simulated time.
  */
 #ifndef SIM_SIM_NETWORK_H
@@ -32,7 +35,12 @@ struct sim_packet {
     int64_t sent_at;
     enum raft_message_type type;
     struct blob *bytes; /* encoded; one reference, the receiver's */
+    struct blob *image; /* of a RAFT_SNAP, likewise; else NULL */
+    uint64_t tag;       /* with an image: as it was sent with */
+    bool is_copy;       /* likewise: there is, or was, another one */
 };
+/* Gives back both references. */
+void sim_packet_deinit(struct sim_packet *packet);
 
 enum sim_sent {
     SIM_SENT,        /* on its way, or lost without notice */
@@ -57,6 +65,10 @@ void sim_network_heal(struct sim_network *network);
 /* `message` is borrowed. */
 enum sim_sent sim_network_send(struct sim_network *network, size_t from, size_t to,
                                const struct raft_message *message, int64_t now);
+/* A RAFT_SNAP with its database, `time` later than other messages. It always arrives in some way. */
+void sim_network_send_image(struct sim_network *network, size_t from, size_t to,
+                            const struct raft_message *message, struct blob *image, uint64_t tag,
+                            int64_t time, int64_t now);
 /* When the next message arrives; INT64_MAX: none is on its way. */
 int64_t sim_network_next(const struct sim_network *network);
 /* Takes the first that has arrived by `now`; false when there is none. */

@@ -1,10 +1,14 @@
 /* bolt_tool: lets scripts look into bolt files and change them through the engine.
  *
- *      bolt_tool dump FILE BUCKET     rows as "hex key SPACE hex value"
- *      bolt_tool check FILE           violations, one a line; exit 1 when there are some
- *      bolt_tool churn FILE           rewrites every row of every bucket in many commits, adds and deletes
- * others bolt_tool compact FILE COPY bolt_tool image FILE COPY      as a snapshot stream
+ *      bolt_tool dump FILE BUCKET             rows as "hex key SPACE hex value"
+ *      bolt_tool put FILE BUCKET KEY VALUE    one row, both in hex; the bucket must exist
+ *      bolt_tool check FILE                   violations, one a line; exit 1 when there are some
+ *      bolt_tool churn FILE                   rewrites every row of every bucket in many commits, adds and
+ *                                             deletes others
+ *      bolt_tool compact FILE COPY
+ *      bolt_tool image FILE COPY              as a snapshot stream
  */
+#include "base/buf.h"
 #include "base/memory.h"
 #include "bolt/bolt.h"
 #include "storage/fs.h"
@@ -103,6 +107,46 @@ static struct error *churn(struct bolt *db)
     return NULL;
 }
 
+static struct error *read_hex(const char *text, struct buf *out)
+{
+    for (; *text != '\0'; text += 2) {
+        unsigned byte;
+        if (sscanf(text, "%2x", &byte) != 1 || text[1] == '\0')
+            return error_new(ERROR_INVALID, "%s is not hexadecimal", text);
+        buf_append_byte(out, (uint8_t)byte);
+    }
+    return NULL;
+}
+
+static struct error *put_row(struct bolt_tx *tx, const char *bucket_name, struct bytes key,
+                             struct bytes value)
+{
+    struct bolt_bucket bucket;
+    bool found;
+    TRY(bolt_bucket(tx, bytes_from_string(bucket_name), &bucket, &found));
+    if (!found) return error_new(ERROR_NOT_FOUND, "no bucket %s", bucket_name);
+    return bolt_put(&bucket, key, value);
+}
+
+static struct error *put(struct bolt *db, const char *bucket, const char *key_text, const char *value_text)
+{
+    struct bolt_tx *tx = NULL;
+    struct buf key = {0}, value = {0};
+    struct error *error = read_hex(key_text, &key);
+    if (error == NULL) error = read_hex(value_text, &value);
+    if (error == NULL) error = bolt_begin_write(db, &tx);
+    if (error == NULL) {
+        error = put_row(tx, bucket, buf_bytes(&key), buf_bytes(&value));
+        if (error == NULL)
+            error = bolt_commit(tx);
+        else
+            bolt_rollback(tx);
+    }
+    buf_deinit(&key);
+    buf_deinit(&value);
+    return error;
+}
+
 static struct error *append(void *file, struct bytes chunk)
 {
     if (fwrite(chunk.data, 1, chunk.size, file) == chunk.size) return NULL;
@@ -132,9 +176,13 @@ static struct error *run(int count, char **arguments)
     struct bolt *db;
     const char *verb = arguments[1];
     const char *third = count > 3 ? arguments[3] : "";
-    struct bolt_options options = {.read_only = strcmp(verb, "churn") != 0, .lock = true};
+    bool writes = strcmp(verb, "churn") == 0 || strcmp(verb, "put") == 0;
+    struct bolt_options options = {.read_only = !writes, .lock = true};
+    if (strcmp(verb, "put") == 0 && count < 6)
+        return error_new(ERROR_INVALID, "put needs bucket, key and value");
     TRY(bolt_open(fs_real(), arguments[2], &options, &db));
     struct error *error = strcmp(verb, "dump") == 0      ? dump(db, bytes_from_string(third))
+                          : strcmp(verb, "put") == 0     ? put(db, third, arguments[4], arguments[5])
                           : strcmp(verb, "check") == 0   ? check(db)
                           : strcmp(verb, "churn") == 0   ? churn(db)
                           : strcmp(verb, "compact") == 0 ? copy(db, third, true)
@@ -149,7 +197,8 @@ static struct error *run(int count, char **arguments)
 int main(int count, char **arguments)
 {
     if (count < 3) {
-        fprintf(stderr, "usage: bolt_tool dump|check|churn|compact|image FILE [BUCKET|COPY]\n");
+        fprintf(stderr,
+                "usage: bolt_tool dump|put|check|churn|compact|image FILE [BUCKET|COPY] [KEY VALUE]\n");
         return 2;
     }
     struct error *error = run(count, arguments);

@@ -226,6 +226,26 @@ static void json_is_read_as_go_does(void **state)
     buf_deinit(&text);
 }
 
+static void json_numbers_may_be_negative(void **state)
+{
+    (void)state;
+    static const char *const refused[] = {"9223372036854775808", "- 1", "-", "-x", "\"1\""};
+    struct json_reader reader =
+        json_reader_of(BYTES_LITERAL("[-1,9223372036854775807, -9223372036854775807]"));
+    int64_t number = 0;
+    assert_true(json_enter(&reader, '[') && json_next_item(&reader) && json_read_int64(&reader, &number));
+    assert_true(number == -1);
+    assert_true(json_next_item(&reader) && json_read_int64(&reader, &number));
+    assert_true(number == INT64_MAX);
+    assert_true(json_next_item(&reader) && json_read_int64(&reader, &number));
+    assert_true(number == -INT64_MAX);
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        reader = json_reader_of(bytes_from_string(refused[i]));
+        assert_false(json_read_int64(&reader, &number));
+        assert_true(reader.failed);
+    }
+}
+
 static void malformed_json_fails_once_and_for_all(void **state)
 {
     (void)state;
@@ -1058,6 +1078,7 @@ int main(void)
         cmocka_unit_test(url_lists_are_trimmed_checked_and_sorted),
         cmocka_unit_test(listening_needs_an_address),
         cmocka_unit_test(json_is_read_as_go_does),
+        cmocka_unit_test(json_numbers_may_be_negative),
         cmocka_unit_test(malformed_json_fails_once_and_for_all),
         cmocka_unit_test(members_are_written_as_go_does),
         cmocka_unit_test(members_are_read_in_any_order_and_case),

@@ -227,10 +227,10 @@ static void what_is_lacking_refuses_the_start(void **state)
             "--force-new-cluster=true: this release cannot force a new cluster out of an old one");
     refuses("--proxy=on", "", OPTIONS_REFUSED,
             "--proxy=on: there is no v2 proxy; clients reach the members' --advertise-client-urls");
-    refuses("--feature-gates=CompactHashCheck=true", "", OPTIONS_REFUSED,
-            "--feature-gates=CompactHashCheck=true: this release has no checks for corruption");
+    refuses("--feature-gates=LeaseCheckpoint=true", "", OPTIONS_REFUSED,
+            "--feature-gates=LeaseCheckpoint=true: this release has no lease checkpoints");
     /* The default, said aloud, asks for nothing. */
-    accepts(&p, "--client-cert-auth=false --cert-file= --corrupt-check-time=0 --auth-token-ttl=300", "");
+    accepts(&p, "--client-cert-auth=false --cert-file= --auth-token-ttl=300", "");
     done(&p);
 }
 
