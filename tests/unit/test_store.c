@@ -180,8 +180,8 @@ static void assert_hash(struct mvcc_store *store, int64_t revision, uint32_t exp
 static bool list_row(void *context, struct bytes key, struct bytes value)
 {
     struct buf *list = context;
-    struct mvcc_revision revision;
-    bool tombstone;
+    struct mvcc_revision revision = {0};
+    bool tombstone = false;
     assert_true(mvcc_row_key_parse(key, &revision, &tombstone));
     buf_printf(list, "%lld,%lld%s ", (long long)revision.main, (long long)revision.sub, tombstone ? "t" : "");
     for (size_t i = 0; i < value.size; i++) buf_printf(list, "%02x", value.data[i]);
