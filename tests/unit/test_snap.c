@@ -303,6 +303,50 @@ static void the_oldest_are_purged(void **state)
     fs_sim_free(sim);
 }
 
+static void write_image(struct fs *fs, const char *path, const char *content)
+{
+    struct fs_file *file = NULL;
+    ok(fs_open(fs, path, FS_WRITE | FS_CREATE, &file));
+    ok(fs_file_pwrite(file, content, strlen(content), 0));
+    ok(fs_file_close(file));
+}
+
+static void must_hold(struct fs *fs, const char *path, const char *content)
+{
+    struct buf found = {0};
+    ok(fs_read_file(fs, path, 100, &found));
+    assert_true(bytes_equal(buf_bytes(&found), bytes_from_string(content)));
+    buf_deinit(&found);
+}
+
+static void a_received_image_survives_a_power_cut(void **state)
+{
+    (void)state;
+    struct fs_sim *sim = new_disk();
+    struct snap_options options = options_of(sim);
+    write_image(options.fs, "/data/member/snap/tmp1", "image");
+    ok(snap_receive_database(&options, directory, "/data/member/snap/tmp1", 0x45));
+    fs_sim_crash(sim, FS_SIM_LOSE_ALL);
+    assert_false(exists(options.fs, "tmp1"));
+    must_hold(options.fs, "/data/member/snap/0000000000000045.snap.db", "image");
+    fs_sim_free(sim);
+}
+
+/* The first one may be on its way into the backend. */
+static void a_received_image_does_not_replace_one_of_the_same_index(void **state)
+{
+    (void)state;
+    struct fs_sim *sim = new_disk();
+    struct snap_options options = options_of(sim);
+    write_image(options.fs, "/data/member/snap/tmp1", "first");
+    ok(snap_receive_database(&options, directory, "/data/member/snap/tmp1", 0x45));
+    write_image(options.fs, "/data/member/snap/tmp2", "second");
+    ok(snap_receive_database(&options, directory, "/data/member/snap/tmp2", 0x45));
+    assert_false(exists(options.fs, "tmp2"));
+    must_hold(options.fs, "/data/member/snap/0000000000000045.snap.db", "first");
+    fs_sim_free(sim);
+}
+
 static void names_are_read_as_they_are_made(void **state)
 {
     (void)state;
@@ -336,6 +380,8 @@ int main(void)
         cmocka_unit_test(a_failed_save_leaves_no_file),
         cmocka_unit_test(an_empty_snapshot_is_not_saved),
         cmocka_unit_test(the_oldest_are_purged),
+        cmocka_unit_test(a_received_image_survives_a_power_cut),
+        cmocka_unit_test(a_received_image_does_not_replace_one_of_the_same_index),
         cmocka_unit_test(names_are_read_as_they_are_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

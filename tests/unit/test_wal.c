@@ -1023,6 +1023,62 @@ static void only_committed_snapshots_are_valid(void **state)
     fs_sim_free(sim);
 }
 
+/* A log of 12 entries of term 2, of which 5 are known to be committed; then a snapshot of another member at
+ * index 8, of that term, and the commit index that comes with it. */
+static struct wal *log_with_snapshot(const struct wal_options *options, uint64_t term)
+{
+    struct wal *wal = NULL;
+    uint64_t id = 0xabc;
+    bool must_sync = false;
+    ok(wal_create(options, directory, BYTES_LITERAL("metadata"), &wal));
+    for (uint64_t i = 1; i <= 12; i++)
+        save(wal, (struct raft_hard_state){.term = 2, .commit = i < 5 ? i : 5}, 2, i, BYTES_LITERAL("x"));
+    ok(wal_save_snapshot(wal, 8, term, conf_of(&id)));
+    ok(wal_save(wal, &(const struct raft_hard_state){.term = 3, .commit = 8}, NULL, 0, &must_sync));
+    ok(wal_sync(wal));
+    return wal;
+}
+
+/* The entry at 8 is another one than that of the snapshot: so are those behind it. Were they taken for a
+ * continuation, this member would vote for others that lack what the snapshot holds. */
+static void entries_behind_a_received_snapshot_are_of_another_history(void **state)
+{
+    (void)state;
+    struct fs_sim *sim = new_disk(21);
+    struct wal_options options = options_of(sim, STORY_SEGMENT);
+    struct wal_content content = {0};
+    struct wal *wal = log_with_snapshot(&options, 3);
+    ok(wal_close(wal));
+    ok(wal_open(&options, directory, 8, 3, &wal, &content));
+    assert_int_equal(content.entries.count, 0);
+    wal_content_deinit(&content);
+    save(wal, (struct raft_hard_state){.term = 3, .commit = 9}, 3, 9, BYTES_LITERAL("y"));
+    ok(wal_sync(wal));
+    ok(wal_close(wal));
+    ok(wal_open(&options, directory, 8, 3, &wal, &content));
+    assert_int_equal(content.entries.count, 1);
+    assert_int_equal(content.entries.items[0].term, 3);
+    wal_content_deinit(&content);
+    ok(wal_close(wal));
+    fs_sim_free(sim);
+}
+
+static void entries_behind_an_own_snapshot_continue_it(void **state)
+{
+    (void)state;
+    struct fs_sim *sim = new_disk(22);
+    struct wal_options options = options_of(sim, STORY_SEGMENT);
+    struct wal_content content = {0};
+    struct wal *wal = log_with_snapshot(&options, 2);
+    ok(wal_close(wal));
+    ok(wal_open(&options, directory, 8, 2, &wal, &content));
+    assert_int_equal(content.entries.count, 4);
+    assert_int_equal(content.entries.items[3].index, 12);
+    wal_content_deinit(&content);
+    ok(wal_close(wal));
+    fs_sim_free(sim);
+}
+
 static bool before_some_directory_sync(void *context, enum fs_sim_operation operation, const char *path)
 {
     unsigned *left = context;
@@ -1187,6 +1243,8 @@ int main(void)
         cmocka_unit_test(without_syncing_nothing_is_synced),
         cmocka_unit_test(an_unpublished_log_is_not_found),
         cmocka_unit_test(only_committed_snapshots_are_valid),
+        cmocka_unit_test(entries_behind_a_received_snapshot_are_of_another_history),
+        cmocka_unit_test(entries_behind_an_own_snapshot_continue_it),
         cmocka_unit_test(purge_removes_released_segments_only),
         cmocka_unit_test(entries_behind_a_kill_survive_a_power_cut),
         cmocka_unit_test(segments_are_named_by_sequence_and_first_index),
