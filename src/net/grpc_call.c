@@ -100,6 +100,11 @@ struct transport *grpc_call_transport(const struct grpc_call *call)
     return call->connection == NULL ? NULL : call->connection->transport;
 }
 
+const char *grpc_call_peer_common_name(const struct grpc_call *call)
+{
+    return call->connection == NULL ? NULL : transport_peer_common_name(call->connection->transport);
+}
+
 const char *grpc_call_peer(const struct grpc_call *call)
 {
     struct transport *transport = grpc_call_transport(call);

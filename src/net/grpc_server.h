@@ -153,6 +153,9 @@ int64_t grpc_call_deadline(const struct grpc_call *call);
 int64_t grpc_call_started(const struct grpc_call *call);
 /* "127.0.0.1:4711"; as long as the call is live, else "". */
 const char *grpc_call_peer(const struct grpc_call *call);
+/* The common name in the verified certificate of the client's TLS connection, as long as the call is live;
+ * NULL without one. Always NULL for local calls: who calls through the gateway is not its connection. */
+const char *grpc_call_peer_common_name(const struct grpc_call *call);
 /* NULL for local calls and when the call is not live. */
 struct transport *grpc_call_transport(const struct grpc_call *call);
 /* Bytes of request and response messages so far. */

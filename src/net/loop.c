@@ -23,11 +23,12 @@ struct loop {
 
     struct loop_deferred *deferred, **deferred_end;
     struct loop_deferred *next_turn, **next_turn_end; /* become `deferred` when the loop has polled */
+    struct loop_deferred *slow, **slow_end;           /* become `deferred` a few at a time */
     uv_idle_t idle;                                   /* runs while there are any, lest it waits */
 
     bool once;   /* in loop_run_once: do not wait when something has been done already */
     int64_t now; /* 0: read the clock */
-    uint8_t *scratch;
+    uint8_t *scratch, *second_scratch;
     pthread_t thread; /* who runs it, when `running` */
     atomic_bool running;
     uv_thread_t started_thread;
@@ -187,6 +188,13 @@ void loop_defer_to_next_turn(struct loop *loop, struct loop_deferred *deferred)
     uv_idle_start(&loop->idle, on_idle);
 }
 
+void loop_defer_slow(struct loop *loop, struct loop_deferred *deferred)
+{
+    if (deferred->link != NULL) return;
+    queue_deferred(&loop->slow_end, deferred);
+    uv_idle_start(&loop->idle, on_idle);
+}
+
 void loop_defer_cancel(struct loop *loop, struct loop_deferred *deferred)
 {
     if (deferred->link == NULL) return;
@@ -195,8 +203,10 @@ void loop_defer_cancel(struct loop *loop, struct loop_deferred *deferred)
         deferred->next->link = deferred->link;
     else if (loop->deferred_end == &deferred->next)
         loop->deferred_end = deferred->link;
-    else
+    else if (loop->next_turn_end == &deferred->next)
         loop->next_turn_end = deferred->link;
+    else
+        loop->slow_end = deferred->link;
     deferred->link = NULL;
 }
 
@@ -225,6 +235,12 @@ static void begin_next_turn(struct loop *loop)
         loop_defer_cancel(loop, deferred);
         loop_defer(loop, deferred);
     }
+    for (int i = 0; i < LOOP_SLOW_PER_TURN && loop->slow != NULL; i++) {
+        struct loop_deferred *deferred = loop->slow;
+        loop_defer_cancel(loop, deferred);
+        loop_defer(loop, deferred);
+    }
+    if (loop->slow != NULL) uv_idle_start(&loop->idle, on_idle);
 }
 
 static void on_check(uv_check_t *handle)
@@ -311,6 +327,7 @@ struct loop *loop_new(void)
     mailbox_init(&loop->mailbox);
     loop->deferred_end = &loop->deferred;
     loop->next_turn_end = &loop->next_turn;
+    loop->slow_end = &loop->slow;
     loop->armed_at = INT64_MAX;
     return loop;
 }
@@ -334,6 +351,7 @@ void loop_free(struct loop *loop)
     must(uv_loop_close(&loop->uv));
     free(loop->heap);
     free(loop->scratch);
+    free(loop->second_scratch);
     free(loop);
 }
 
@@ -411,4 +429,10 @@ uint8_t *loop_scratch(struct loop *loop)
 {
     if (loop->scratch == NULL) loop->scratch = mem_alloc(LOOP_SCRATCH_SIZE);
     return loop->scratch;
+}
+
+uint8_t *loop_second_scratch(struct loop *loop)
+{
+    if (loop->second_scratch == NULL) loop->second_scratch = mem_alloc(LOOP_SCRATCH_SIZE);
+    return loop->second_scratch;
 }

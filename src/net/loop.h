@@ -94,11 +94,17 @@ void loop_defer(struct loop *loop, struct loop_deferred *deferred);
 /* The same for work that takes long and goes on piece by piece: first the loop looks for what else has
  * happened. */
 void loop_defer_to_next_turn(struct loop *loop, struct loop_deferred *deferred);
+/* The same for steps that each compute for long (handshakes): at most LOOP_SLOW_PER_TURN of all that wait are
+ * run in a turn, first come first served. */
+enum { LOOP_SLOW_PER_TURN = 4 };
+void loop_defer_slow(struct loop *loop, struct loop_deferred *deferred);
 void loop_defer_cancel(struct loop *loop, struct loop_deferred *deferred);
 
 /* The loop's scratch memory for reading: valid until the loop handles its next event. */
 enum { LOOP_SCRATCH_SIZE = 256 * 1024 };
 uint8_t *loop_scratch(struct loop *loop);
+/* More of it, of the same size, for transports that turn what was read into something else. */
+uint8_t *loop_second_scratch(struct loop *loop);
 
 /* The time of the last clock reading on this loop: cheap, at most one turn old. */
 int64_t loop_now(struct loop *loop);

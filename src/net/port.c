@@ -5,8 +5,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define PLAIN_TIMEOUT  (300 * LOOP_SECOND)
-#define SECURE_TIMEOUT (10 * LOOP_SECOND)
+#define DEFAULT_TIMEOUT (300 * LOOP_SECOND)
 
 enum { SNIFF_MAX = 24, TLS_HANDSHAKE_RECORD = 22 };
 
@@ -16,7 +15,9 @@ static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 struct sniffer {
     struct port *port;
     LIST_ENTRY(sniffer) link;
+    TAILQ_ENTRY(sniffer) handshake; /* when it is secure */
     struct transport *transport;
+    bool secure;
     struct loop_timer timer;
     uint8_t seen[SNIFF_MAX];
     size_t size;
@@ -46,6 +47,10 @@ static void sniffer_free(struct sniffer *sniffer)
 {
     loop_timer_clear(transport_loop(sniffer->transport), &sniffer->timer);
     LIST_REMOVE(sniffer, link);
+    if (sniffer->secure) {
+        TAILQ_REMOVE(&sniffer->port->handshakes, sniffer, handshake);
+        sniffer->port->handshake_count--;
+    }
     free(sniffer);
 }
 
@@ -114,22 +119,45 @@ static void on_timeout(struct loop *loop, struct loop_timer *timer)
     transport_close(sniffer->transport, error_new(ERROR_TIMEOUT, "nothing was asked within the time limit"));
 }
 
+/* Its transport ends without it. */
+static void sniffer_give_up(struct sniffer *sniffer)
+{
+    transport_set_handler(sniffer->transport, NULL, NULL);
+    sniffer_free(sniffer);
+}
+
 static const struct transport_handler sniffer_handler = {
     .on_open = on_open,
     .on_read = on_read,
     .on_close = on_close,
 };
 
+/* Puts TLS over the sniffer's transport, started or not. */
+static void encrypt(struct sniffer *sniffer)
+{
+    struct port *port = sniffer->port;
+    const struct transport_security *security = port->security;
+    if (port->handshakes.tqh_last == NULL) TAILQ_INIT(&port->handshakes);
+    if (port->handshake_count == PORT_HANDSHAKES_MAX) {
+        struct transport *oldest = TAILQ_FIRST(&port->handshakes)->transport;
+        sniffer_give_up(TAILQ_FIRST(&port->handshakes));
+        transport_close(oldest, error_new(ERROR_LIMIT, "tls: too many handshakes are under way"));
+    }
+    sniffer->transport = security->secure(security->context, sniffer->transport, NULL);
+    sniffer->secure = true;
+    TAILQ_INSERT_TAIL(&port->handshakes, sniffer, handshake);
+    port->handshake_count++;
+    transport_set_handler(sniffer->transport, &sniffer_handler, sniffer);
+}
+
 /* TLS on a port that also speaks plain text: the plain transport, already read from, goes inside a secure
  * one. */
 static void secure(struct sniffer *sniffer, struct bytes first)
 {
-    const struct transport_security *security = sniffer->port->security;
     struct transport *inner = sniffer->transport;
-    struct transport *outer = security->secure(security->context, inner, NULL);
-    sniffer->transport = outer;
-    transport_set_handler(outer, &sniffer_handler, sniffer);
-    transport_start(outer);
+    encrypt(sniffer);
+    loop_timer_clear(transport_loop(inner), &sniffer->timer);
+    transport_start(sniffer->transport);
     if (inner->state == TRANSPORT_OPEN && inner->handler != NULL)
         inner->handler->on_read(inner->context, first);
 }
@@ -138,17 +166,17 @@ void port_accept(struct port *port, struct transport *transport)
 {
     struct sniffer *sniffer = mem_zalloc(1, sizeof(*sniffer));
     sniffer->port = port;
-    bool secured = port->security != NULL && !port->plain_too;
-    if (secured) transport = port->security->secure(port->security->context, transport, NULL);
     sniffer->transport = transport;
     sniffer->timer.run = on_timeout;
     LIST_INSERT_HEAD(&port->sniffers, sniffer, link);
-    int64_t timeout = port->handshake_timeout != 0 ? port->handshake_timeout
-                      : secured                    ? SECURE_TIMEOUT
-                                                   : PLAIN_TIMEOUT;
-    loop_timer_set(transport_loop(transport), &sniffer->timer, clock_monotonic() + timeout);
-    transport_set_handler(transport, &sniffer_handler, sniffer);
-    transport_start(transport);
+    if (port->security != NULL && !port->plain_too) {
+        encrypt(sniffer);
+    } else {
+        int64_t timeout = port->first_bytes_timeout != 0 ? port->first_bytes_timeout : DEFAULT_TIMEOUT;
+        loop_timer_set(transport_loop(transport), &sniffer->timer, clock_monotonic() + timeout);
+        transport_set_handler(transport, &sniffer_handler, sniffer);
+    }
+    transport_start(sniffer->transport);
 }
 
 void port_close(struct port *port)

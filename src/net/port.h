@@ -3,6 +3,9 @@
  * Looks at how a connection begins and hands it to the right server. Plain text: the HTTP/2 preface goes to
  * gRPC, a method and a blank to HTTP/1, anything else is closed. TLS: ALPN "h2" goes to HTTP/2, where
  * content-type application/grpc* is gRPC and the rest goes to the HTTP router; everything else is HTTP/1.
+ *
+ * At most PORT_HANDSHAKES_MAX TLS connections are in their handshake at a time; one more makes the oldest
+ * give way, so that clients that connect and then say nothing cannot keep others out.
  */
 #ifndef NET_PORT_H
 #define NET_PORT_H
@@ -12,15 +15,20 @@
 #include "net/http1.h"
 #include "net/transport.h"
 
+enum { PORT_HANDSHAKES_MAX = 1024 };
+
 /* Borrowed until port_close and one more turn of the loop; all three belong to the connection's loop. */
 struct port {
     struct grpc_server *grpc;  /* NULL: no gRPC on this port */
     struct http1_server *http; /* NULL: no HTTP/1 */
     const struct http_router *router;
     const struct transport_security *security; /* NULL: plain text only */
-    bool plain_too;            /* with security: also accept plain text, told apart by the first byte */
-    int64_t handshake_timeout; /* ns for the handshake and the first bytes; 0: 5 minutes plain, 10 s TLS */
-    LIST_HEAD(, sniffer) sniffers; /* zero at first; port's own */
+    bool plain_too;              /* with security: also accept plain text, told apart by the first byte */
+    int64_t first_bytes_timeout; /* ns until it is clear what is spoken; 0: 5 minutes. TLS has its own */
+    /* Port's own; zero at first. */
+    LIST_HEAD(, sniffer) sniffers;
+    TAILQ_HEAD(sniffer_queue, sniffer) handshakes; /* the oldest first */
+    size_t handshake_count;
 };
 
 /* Takes a new transport, not started. */

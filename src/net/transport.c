@@ -102,11 +102,11 @@ bool transport_is_secure(const struct transport *transport)
     return transport->operations->alpn != NULL;
 }
 
-struct x509_st *transport_peer_certificate(struct transport *transport)
+const char *transport_peer_common_name(struct transport *transport)
 {
-    return transport->operations->peer_certificate == NULL
+    return transport->operations->peer_common_name == NULL
                ? NULL
-               : transport->operations->peer_certificate(transport);
+               : transport->operations->peer_common_name(transport);
 }
 
 void transport_opened(struct transport *transport)

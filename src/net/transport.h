@@ -28,7 +28,6 @@
 #include "net/loop.h"
 
 struct transport;
-struct x509_st; /* OpenSSL's X509 */
 
 struct transport_handler {
     /* Ready for bytes. Optional. */
@@ -50,7 +49,7 @@ struct transport_operations {
     void (*free)(struct transport *transport);
     /* May be NULL for a transport without them. */
     struct bytes (*alpn)(struct transport *transport);
-    struct x509_st *(*peer_certificate)(struct transport *transport);
+    const char *(*peer_common_name)(struct transport *transport);
 };
 
 enum transport_state {
@@ -125,8 +124,9 @@ static inline const char *transport_local_address(const struct transport *transp
 struct bytes transport_alpn(struct transport *transport);
 /* True for a transport that encrypts. */
 bool transport_is_secure(const struct transport *transport);
-/* The verified certificate of the peer, borrowed; NULL when it showed none or the transport is plain. */
-struct x509_st *transport_peer_certificate(struct transport *transport);
+/* The common name in the client's certificate, which has been verified; NULL when it showed none, the name is
+ * empty or the transport is plain. As long as the transport. */
+const char *transport_peer_common_name(struct transport *transport);
 
 /* For implementations: initialise the common part; report the events. transport_opened and
  * transport_read_bytes may lead to the transport being closed (check transport->state afterwards), never to
