@@ -9,7 +9,7 @@
  * variables are then without effect. Otherwise a flag wins over the environment, which wins over the default;
  * a flag and a variable for one option are a conflict, even if equal.
  *
- * What a member of a cluster of one cannot do yet (TLS, authentication, discovery...) has rows too: they are
+ * What a member of a cluster of one cannot do yet (authentication, discovery...) has rows too: they are
  * parsed and checked like all others, and a value that asks for it refuses the start. Nothing that changes
  * what is safe is dropped in silence.
  */
@@ -40,6 +40,19 @@ const char *options_gate_name(enum options_gate gate);
 /* "ALPHA", "BETA" */
 const char *options_gate_stage(enum options_gate gate);
 
+/* TLS of one kind of connection; "" is not set. Lists are separated by commas. */
+struct options_tls {
+    const char *cert_file, *key_file;
+    const char *client_cert_file, *client_key_file; /* to show when connecting */
+    const char *trusted_ca_file;
+    const char *crl_file;
+    const char *allowed_cn, *allowed_hostname;
+    const char *ca_file; /* etcd 3.3's: stands for trusted_ca_file and client_cert_auth */
+    bool client_cert_auth;
+    bool auto_tls;
+    bool skip_san_verification;
+};
+
 struct options {
     const char *name;
     const char *data_dir;
@@ -66,6 +79,10 @@ struct options {
     const char *config_file;
     const char *feature_gates;
     const char *max_cluster_version; /* ours */
+    struct options_tls client_tls, peer_tls;
+    const char *cipher_suites;
+    const char *tls_min_version, *tls_max_version; /* "TLS1.2", "TLS1.3", "" */
+    uint64_t self_signed_cert_validity;            /* years */
     uint64_t snapshot_count;
     uint64_t snapshot_catchup_entries;
     uint64_t heartbeat_interval; /* ms */

@@ -6,6 +6,8 @@
 #include "base/text.h"
 #include "cluster/url.h"
 #include "config.h"
+#include "net/tls.h"
+#include "net/tls_ciphers.h"
 
 #include <stdlib.h>
 #include <sys/utsname.h>
@@ -13,6 +15,9 @@
 
 #define SECOND      INT64_C(1000000000)
 #define MILLISECOND INT64_C(1000000)
+
+/* A certificate's end has a year of four digits. */
+enum { SELF_SIGNED_YEARS_MAX = 1000 };
 
 /* ---- checks, in etcd's order ---- */
 
@@ -144,6 +149,48 @@ static struct error *check_max_cluster_version(const char *text)
                           ETCD_API_LEVEL, text);
 }
 
+/* ---- TLS ---- */
+
+static struct error *check_version(const char *text, enum tls_version *version)
+{
+    return tls_version_parse(text, version)
+               ? NULL
+               : error_new(ERROR_INVALID, "unexpected TLS version \"%s\" (must be one of: TLS1.2, TLS1.3)",
+                           text);
+}
+
+static struct error *check_tls(const struct options *options)
+{
+    enum tls_version minimum, maximum;
+    struct buf list = {0};
+    TRY(check_version(options->tls_min_version, &minimum));
+    TRY(check_version(options->tls_max_version, &maximum));
+    if (maximum != TLS_VERSION_DEFAULT && minimum > maximum)
+        return error_new(ERROR_INVALID, "min version (%s) is greater than max version (%s)",
+                         options->tls_min_version, options->tls_max_version);
+    if (minimum == TLS_VERSION_1_3 && *options->cipher_suites != '\0')
+        return error_new(ERROR_INVALID, "cipher suites cannot be configured when only TLS1.3 is enabled");
+    if (options->self_signed_cert_validity > SELF_SIGNED_YEARS_MAX)
+        return error_new(ERROR_INVALID, "--self-signed-cert-validity must be at most %d (set to %llu)",
+                         SELF_SIGNED_YEARS_MAX, (unsigned long long)options->self_signed_cert_validity);
+    struct error *error = tls_ciphers_translate(options->cipher_suites, &list, NULL);
+    buf_deinit(&list);
+    return error;
+}
+
+/* etcd 3.3's way to say who is trusted and that clients must show it. */
+static void take_ca_file(struct options_parsed *parsed, struct options_tls *tls, const char *flag)
+{
+    if (*tls->ca_file == '\0') return;
+    options_note(parsed, (struct options_note){.level = LOG_WARN,
+                                               .message = "ca-file is deprecated; it stands for "
+                                                          "trusted-ca-file and client-cert-auth",
+                                               .keys = {"flag", "ca-file"},
+                                               .values = {flag, tls->ca_file}});
+    if (*tls->trusted_ca_file == '\0') tls->trusted_ca_file = tls->ca_file;
+    tls->client_cert_auth = true;
+}
+
 static struct error *check(struct options *options)
 {
     TRY(check_binds(options));
@@ -163,6 +210,7 @@ static struct error *check(struct options *options)
                          (unsigned long long)options->max_request_bytes);
     TRY(check_max_cluster_version(options->max_cluster_version));
     TRY(check_http_urls(options));
+    TRY(check_tls(options));
     return read_retention(options);
 }
 
@@ -243,6 +291,8 @@ struct error *options_complete(struct options_parsed *parsed)
     parsed->failure = OPTIONS_REFUSED;
     if (*options->cors == '\0') options->cors = "*";
     if (*options->host_whitelist == '\0') options->host_whitelist = "*";
+    take_ca_file(parsed, &options->client_tls, "--ca-file");
+    take_ca_file(parsed, &options->peer_tls, "--peer-ca-file");
     TRY(check_logger(parsed));
     TRY(check(options));
     advise(parsed);

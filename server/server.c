@@ -18,6 +18,7 @@
 #include "server/notify.h"
 #include "server/peer.h"
 #include "server/rpc.h"
+#include "server/security.h"
 #include "server/service.h"
 
 #include <assert.h>
@@ -44,7 +45,18 @@ enum {
 };
 
 /* What a listener serves: the first two from the start, the others once the member is published. */
-enum traffic { TRAFFIC_PEER, TRAFFIC_METRICS, TRAFFIC_GRPC_HTTP, TRAFFIC_GRPC, TRAFFIC_HTTP };
+enum traffic { TRAFFIC_PEER, TRAFFIC_METRICS, TRAFFIC_GRPC_HTTP, TRAFFIC_GRPC, TRAFFIC_HTTP, TRAFFIC_KINDS };
+/* How: in plain text, with TLS, or as the client likes, when both schemes name one address. */
+enum protection { PROTECTION_NONE, PROTECTION_TLS, PROTECTION_EITHER, PROTECTIONS };
+
+/* An address that is listened on. */
+struct bound {
+    struct server *server;
+    struct listener *listener;
+    char *address;
+    enum traffic traffic;
+    enum protection protection;
+};
 
 /* What one I/O loop serves with. */
 struct io {
@@ -52,7 +64,7 @@ struct io {
     struct loop *loop;
     struct grpc_server *grpc;
     struct http1_server *http;
-    struct port client, client_http, metrics;
+    struct port ports[TRAFFIC_KINDS][PROTECTIONS]; /* those of peers stay unused */
     struct loop_task close;
 };
 
@@ -60,7 +72,7 @@ struct io {
 struct peer_io {
     struct loop *loop;
     struct http1_server *http;
-    struct port port;
+    struct port ports[PROTECTIONS];
     struct peers *peers;
     struct corruption_monitor *corruption;
     struct cluster_urls urls; /* as advertised */
@@ -77,10 +89,10 @@ struct server {
     struct io io[IO_LOOPS_MAX];
     size_t io_count;
     struct peer_io peer;
-    struct listener *listeners[LISTENERS_MAX];
-    enum traffic traffic[LISTENERS_MAX];
+    struct bound bound[LISTENERS_MAX];
+    size_t bound_count;
+    struct security security;
     bool was_initialized; /* the data directory held a member */
-    size_t listener_count;
     struct http_router client_router, metrics_router;
     struct http_endpoints endpoints;
     struct metrics_sources metrics;
@@ -196,75 +208,103 @@ static void configure_node(struct server *server)
     };
 }
 
-static void on_accept_client(void *context, size_t index, struct transport *transport)
+static void on_accept(void *context, size_t index, struct transport *transport)
 {
-    port_accept(&((struct server *)context)->io[index].client, transport);
+    struct bound *bound = context;
+    struct server *server = bound->server;
+    port_accept(bound->traffic == TRAFFIC_PEER ? &server->peer.ports[bound->protection]
+                                               : &server->io[index].ports[bound->traffic][bound->protection],
+                transport);
 }
 
-static void on_accept_metrics(void *context, size_t index, struct transport *transport)
+/* What to bind to for an address that has been parsed. New string. */
+static char *address_of(const char *url, const struct cluster_url *parts)
 {
-    port_accept(&((struct server *)context)->io[index].metrics, transport);
+    if (bytes_starts_with(parts->scheme, BYTES_LITERAL("unix")))
+        return mem_printf("unix:%s", strchr(url, ':') + 3);
+    if (bytes_equal(parts->host, BYTES_LITERAL("localhost")))
+        return mem_printf("127.0.0.1:%.*s", (int)parts->port.size, parts->port.data);
+    return mem_strdup(strstr(url, "://") + 3);
 }
 
-static void on_accept_peer(void *context, size_t index, struct transport *transport)
+/* The same address twice is one that speaks both, if the schemes differ. */
+static bool is_bound(struct server *server, const char *address, enum traffic traffic,
+                     enum protection protection)
 {
-    (void)index;
-    port_accept(&((struct server *)context)->peer.port, transport);
-}
-
-static void on_accept_client_http(void *context, size_t index, struct transport *transport)
-{
-    port_accept(&((struct server *)context)->io[index].client_http, transport);
-}
-
-static struct error *listen_one(struct server *server, const char *url, enum traffic traffic,
-                                void (*on_accept)(void *, size_t, struct transport *))
-{
-    struct cluster_url parts;
-    struct loop *loops[IO_LOOPS_MAX];
-    TRY(cluster_url_parse(bytes_from_string(url), &parts));
-    if (server->listener_count == LISTENERS_MAX)
-        return error_new(ERROR_LIMIT, "more than %d addresses to listen on", LISTENERS_MAX);
-    if (bytes_equal(parts.scheme, BYTES_LITERAL("https")) ||
-        bytes_equal(parts.scheme, BYTES_LITERAL("unixs")))
-        return error_new(ERROR_INVALID, "%s: this release has no TLS; listen on http:// addresses", url);
-    bool is_unix = bytes_equal(parts.scheme, BYTES_LITERAL("unix"));
-    bool is_localhost = bytes_equal(parts.host, BYTES_LITERAL("localhost"));
-    char *address = is_unix ? mem_printf("unix:%s", strchr(url, ':') + 3)
-                            : mem_printf("%s:%.*s", is_localhost ? "127.0.0.1" : "", (int)parts.port.size,
-                                         parts.port.data);
-    if (!is_unix && !is_localhost) {
-        free(address);
-        address = mem_strdup(strstr(url, "://") + 3);
+    for (size_t i = 0; i < server->bound_count; i++) {
+        struct bound *bound = &server->bound[i];
+        if (bound->traffic != traffic || strcmp(bound->address, address) != 0) continue;
+        if (bound->protection != protection) bound->protection = PROTECTION_EITHER;
+        return true;
     }
+    return false;
+}
+
+static struct error *bind_address(struct server *server, struct bound *bound)
+{
+    struct loop *loops[IO_LOOPS_MAX];
     for (size_t i = 0; i < server->io_count; i++) loops[i] = server->io[i].loop;
-    bool for_peers = on_accept == on_accept_peer;
+    bool for_peers = bound->traffic == TRAFFIC_PEER;
     struct listener_config config = {
-        .address = address,
+        .address = bound->address,
         .loops = for_peers ? &server->peer.loop : loops,
         .loop_count = for_peers ? 1 : server->io_count,
         .connection_limit = connection_limit(),
         .on_accept = on_accept,
-        .context = server,
+        .context = bound,
         .logger = server->logger,
     };
-    struct error *error = listener_new(server->control, &config, &server->listeners[server->listener_count]);
-    free(address);
-    if (error != NULL) return error;
-    server->traffic[server->listener_count++] = traffic;
-    return NULL;
+    return listener_new(server->control, &config, &bound->listener);
 }
 
-static struct error *listen_all(struct server *server, const char *list, enum traffic traffic,
-                                void (*on_accept)(void *, size_t, struct transport *))
+static struct error *listen_one(struct server *server, const char *url, enum traffic traffic)
+{
+    struct cluster_url parts;
+    enum protection protection = security_is_asked(url) ? PROTECTION_TLS : PROTECTION_NONE;
+    TRY(cluster_url_parse(bytes_from_string(url), &parts));
+    char *address = address_of(url, &parts);
+    struct error *error = NULL;
+    if (is_bound(server, address, traffic, protection)) {
+        free(address);
+        return NULL;
+    }
+    if (server->bound_count == LISTENERS_MAX) {
+        error = error_new(ERROR_LIMIT, "more than %d addresses to listen on", LISTENERS_MAX);
+    } else {
+        struct bound *bound = &server->bound[server->bound_count];
+        *bound = (struct bound){.server = server,
+                                .address = address,
+                                .traffic = traffic,
+                                .protection = protection};
+        error = bind_address(server, bound);
+    }
+    if (error == NULL)
+        server->bound_count++;
+    else
+        free(address);
+    return error;
+}
+
+static struct error *listen_all(struct server *server, const char *list, enum traffic traffic)
 {
     struct cluster_urls urls = {0};
     if (*list == '\0') return NULL;
     struct error *error = cluster_urls_parse(list, &urls);
     for (size_t i = 0; error == NULL && i < urls.count; i++)
-        error = listen_one(server, urls.items[i], traffic, on_accept);
+        error = listen_one(server, urls.items[i], traffic);
     cluster_urls_deinit(&urls);
     return error;
+}
+
+/* The three ports that differ in their protection alone. */
+static void make_ports(struct port ports[PROTECTIONS], struct port port, const struct tls *tls)
+{
+    ports[PROTECTION_NONE] = port;
+    if (tls == NULL) return;
+    port.security = tls_security(tls);
+    ports[PROTECTION_TLS] = port;
+    port.plain_too = true;
+    ports[PROTECTION_EITHER] = port;
 }
 
 static void make_io(struct server *server)
@@ -299,10 +339,15 @@ static void make_io(struct server *server)
         io->server = server;
         io->grpc = grpc_server_new(io->loop, &server->grpc_config);
         io->http = http1_server_new(io->loop, &(const struct http1_server_config){.logger = server->logger});
-        io->client = (struct port){.grpc = io->grpc, .router = &server->client_router};
-        io->client_http = (struct port){.http = io->http, .router = &server->client_router};
-        if (*options->listen_client_http_urls == '\0') io->client.http = io->http;
-        io->metrics = (struct port){.http = io->http, .router = &server->metrics_router};
+        const struct security *security = &server->security;
+        make_ports(io->ports[TRAFFIC_GRPC_HTTP],
+                   (struct port){.grpc = io->grpc, .http = io->http, .router = &server->client_router},
+                   security->client);
+        make_ports(io->ports[TRAFFIC_GRPC], (struct port){.grpc = io->grpc}, security->client);
+        make_ports(io->ports[TRAFFIC_HTTP], (struct port){.http = io->http, .router = &server->client_router},
+                   security->client_http);
+        make_ports(io->ports[TRAFFIC_METRICS],
+                   (struct port){.http = io->http, .router = &server->metrics_router}, security->metrics);
         server->grpc_metrics[i] = grpc_server_metrics(io->grpc);
     }
 }
@@ -321,6 +366,7 @@ static struct error *make_peers(struct server *server)
         .cluster_id = server->member.cluster_id,
         .version = ETCD_VERSION,
         .own_urls = &io->urls,
+        .security = tls_security(server->security.dial),
         .endpoints = &server->endpoints,
         .dial_timeout = LOOP_SECOND + election,
         .request_timeout = request_timeout(options),
@@ -332,7 +378,8 @@ static struct error *make_peers(struct server *server)
     for (size_t i = 0; i < server->bootstrap.remote_count; i++)
         peers_add_remote(io->peers, server->bootstrap.remotes[i].id, &server->bootstrap.remotes[i].peer_urls);
     io->http = http1_server_new(io->loop, &(const struct http1_server_config){.logger = server->logger});
-    io->port = (struct port){.http = io->http, .router = peers_router(io->peers)};
+    make_ports(io->ports, (struct port){.http = io->http, .router = peers_router(io->peers)},
+               server->security.peer);
     return NULL;
 }
 
@@ -389,22 +436,28 @@ static void tell_init(struct server *server)
     error_free(error);
 }
 
-static void serve_clients(struct loop *loop, struct loop_task *task)
+static void log_serving_clients(const struct server *server, const struct bound *bound)
 {
     static const char *const traffic[] = {
         [TRAFFIC_GRPC_HTTP] = "grpc+http", [TRAFFIC_GRPC] = "grpc", [TRAFFIC_HTTP] = "http"};
+    const struct log_field fields[] = {LOG_STRING("traffic", traffic[bound->traffic]),
+                                       LOG_STRING("address", listener_address(bound->listener))};
+    if (bound->protection != PROTECTION_TLS)
+        log_info(server->logger, "serving client traffic insecurely; this is strongly discouraged!",
+                 fields[0], fields[1]);
+    if (bound->protection != PROTECTION_NONE)
+        log_info(server->logger, "serving client traffic securely", fields[0], fields[1]);
+}
+
+static void serve_clients(struct loop *loop, struct loop_task *task)
+{
     struct server *server = CONTAINER(task, struct server, published);
     (void)loop;
-    server->initial_check.is_published = true;
-    if (server->initial_check.under_way) return;
-    for (size_t i = 0; i < server->listener_count; i++)
-        if (server->traffic[i] >= TRAFFIC_GRPC_HTTP) listener_start(server->listeners[i]);
+    for (size_t i = 0; i < server->bound_count; i++)
+        if (server->bound[i].traffic >= TRAFFIC_GRPC_HTTP) listener_start(server->bound[i].listener);
     log_info(server->logger, "ready to serve client requests");
-    for (size_t i = 0; i < server->listener_count; i++)
-        if (server->traffic[i] >= TRAFFIC_GRPC_HTTP)
-            log_info(server->logger, "serving client traffic insecurely; this is strongly discouraged!",
-                     LOG_STRING("traffic", traffic[server->traffic[i]]),
-                     LOG_STRING("address", listener_address(server->listeners[i])));
+    for (size_t i = 0; i < server->bound_count; i++)
+        if (server->bound[i].traffic >= TRAFFIC_GRPC_HTTP) log_serving_clients(server, &server->bound[i]);
     tell_init(server);
 }
 
@@ -534,9 +587,8 @@ static void close_io(struct loop *loop, struct loop_task *task)
 {
     struct io *io = CONTAINER(task, struct io, close);
     (void)loop;
-    port_close(&io->client);
-    port_close(&io->client_http);
-    port_close(&io->metrics);
+    for (size_t i = 0; i < TRAFFIC_KINDS; i++)
+        for (size_t j = 0; j < PROTECTIONS; j++) port_close(&io->ports[i][j]);
     grpc_server_close(io->grpc, DRAIN_TIME, part_closed, io->server);
     http1_server_close(io->http, DRAIN_TIME, part_closed, io->server);
 }
@@ -547,13 +599,13 @@ static void close_peers(struct loop *loop, struct loop_task *task)
     (void)loop;
     corruption_monitor_close(io->corruption);
     peers_close(io->peers);
-    port_close(&io->port);
+    for (size_t i = 0; i < PROTECTIONS; i++) port_close(&io->ports[i]);
     http1_server_close(io->http, DRAIN_TIME, part_closed, CONTAINER(io, struct server, peer));
 }
 
 static void drain_connections(struct server *server)
 {
-    for (size_t i = 0; i < server->listener_count; i++) listener_close(server->listeners[i]);
+    for (size_t i = 0; i < server->bound_count; i++) listener_close(server->bound[i].listener);
     loop_run_once(server->control, 0);
     atomic_store(&server->still_closing, (int)server->io_count * 2 + 1);
     server->peer.close.run = close_peers;
@@ -656,6 +708,7 @@ static struct error *stop(struct server *server)
     free_io(server);
     call_observer_free(server->observer);
     free_peers(server);
+    for (size_t i = 0; i < server->bound_count; i++) free(server->bound[i].address);
     close_control(server);
     struct error *second = member_close(&server->member);
     if (error == NULL)
@@ -702,6 +755,7 @@ static struct error *open_member(struct server *server)
         .version = ETCD_VERSION,
         .max_learners = 1,
         .request_timeout = request_timeout(options),
+        .security = tls_security(server->security.dial),
     };
     struct member_options member = {
         .name = options->name,
@@ -778,12 +832,11 @@ static struct error *bind_ports(struct server *server)
     const struct options *options = server->options;
     bool has_http = *options->listen_client_http_urls != '\0';
     log_urls(server, "configuring peer listeners", "listen-peer-urls", options->listen_peer_urls);
-    TRY(listen_all(server, options->listen_peer_urls, TRAFFIC_PEER, on_accept_peer));
+    TRY(listen_all(server, options->listen_peer_urls, TRAFFIC_PEER));
     log_urls(server, "configuring client listeners", "listen-client-urls", options->listen_client_urls);
-    TRY(listen_all(server, options->listen_client_urls, has_http ? TRAFFIC_GRPC : TRAFFIC_GRPC_HTTP,
-                   on_accept_client));
-    TRY(listen_all(server, options->listen_client_http_urls, TRAFFIC_HTTP, on_accept_client_http));
-    return listen_all(server, options->listen_metrics_urls, TRAFFIC_METRICS, on_accept_metrics);
+    TRY(listen_all(server, options->listen_client_urls, has_http ? TRAFFIC_GRPC : TRAFFIC_GRPC_HTTP));
+    TRY(listen_all(server, options->listen_client_http_urls, TRAFFIC_HTTP));
+    return listen_all(server, options->listen_metrics_urls, TRAFFIC_METRICS);
 }
 
 static void log_serving(struct server *server)
@@ -796,11 +849,11 @@ static void log_serving(struct server *server)
              LOG_STRING("advertise-client-urls", options->advertise_client_urls),
              LOG_STRING("listen-client-urls", options->listen_client_urls),
              LOG_STRING("listen-metrics-urls", options->listen_metrics_urls));
-    for (size_t i = 0; i < server->listener_count; i++)
-        if (server->traffic[i] < TRAFFIC_GRPC_HTTP)
+    for (size_t i = 0; i < server->bound_count; i++)
+        if (server->bound[i].traffic < TRAFFIC_GRPC_HTTP)
             log_info(server->logger,
-                     server->traffic[i] == TRAFFIC_PEER ? "serving peer traffic" : "serving metrics",
-                     LOG_STRING("address", listener_address(server->listeners[i])));
+                     server->bound[i].traffic == TRAFFIC_PEER ? "serving peer traffic" : "serving metrics",
+                     LOG_STRING("address", listener_address(server->bound[i].listener)));
 }
 
 static void make_corruption_monitor(struct server *server)
@@ -854,6 +907,7 @@ static struct error *start(struct server *server)
     for (size_t i = 0; i < server->io_count; i++) server->io[i].loop = loop_new();
     server->peer.loop = loop_new();
     TRY(cluster_urls_parse(server->options->advertise_client_urls, &server->client_urls));
+    TRY(security_init(&server->security, server->options, server->logger));
     TRY(bind_ports(server));
     options_log(server->options, server->logger, server->was_initialized);
     TRY(open_member(server));
@@ -864,8 +918,8 @@ static struct error *start(struct server *server)
     make_corruption_monitor(server);
     TRY(loop_start(server->peer.loop, "etcd-peer"));
     for (size_t i = 0; i < server->io_count; i++) TRY(loop_start(server->io[i].loop, "etcd-io"));
-    for (size_t i = 0; i < server->listener_count; i++)
-        if (server->traffic[i] < TRAFFIC_GRPC_HTTP) listener_start(server->listeners[i]);
+    for (size_t i = 0; i < server->bound_count; i++)
+        if (server->bound[i].traffic < TRAFFIC_GRPC_HTTP) listener_start(server->bound[i].listener);
     log_serving(server);
     return check_initially(server);
 }
@@ -902,6 +956,7 @@ struct error *server_run(const struct options *options, const struct logger *log
     *signal_number = server->signal_number;
     cluster_urls_deinit(&server->client_urls);
     bootstrap_deinit(&server->bootstrap);
+    security_deinit(&server->security);
     free(server);
     return error;
 }

@@ -549,8 +549,6 @@ static bool gets_in(struct tls *server, struct tls *client)
     end_start(&pair, &pair.server, server, NULL);
     end_start(&pair, &pair.client, client, "server.test");
     turn(&pair);
-
-     */
     bool both = pair.client.opened && pair.server.opened;
     pair.server_tls = pair.client_tls = NULL;
     pair_stop(&pair);

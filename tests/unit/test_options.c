@@ -220,7 +220,6 @@ static void what_is_lacking_refuses_the_start(void **state)
 {
     (void)state;
     struct parse p;
-    refuses("--cert-file=/x.pem", "", OPTIONS_REFUSED, "--cert-file=/x.pem: this release has no TLS");
     refuses("--auth-token=jwt,pub-key=x", "", OPTIONS_REFUSED,
             "--auth-token=jwt,pub-key=x: this release has no authentication");
     refuses("", "ETCD_FORCE_NEW_CLUSTER=true", OPTIONS_REFUSED,
@@ -324,6 +323,42 @@ static void refuses_file(const char *content, const char *text)
     done(&p);
 }
 
+static void tls_options_must_fit(void **state)
+{
+    (void)state;
+    struct parse p;
+    refuses("--tls-min-version=TLS1.1", "", OPTIONS_REFUSED,
+            "unexpected TLS version \"TLS1.1\" (must be one of: TLS1.2, TLS1.3)");
+    refuses("--tls-min-version=TLS1.3 --tls-max-version=TLS1.2", "", OPTIONS_REFUSED,
+            "min version (TLS1.3) is greater than max version (TLS1.2)");
+    refuses("--tls-min-version=TLS1.3 --cipher-suites=TLS_AES_128_GCM_SHA256", "", OPTIONS_REFUSED,
+            "cipher suites cannot be configured when only TLS1.3 is enabled");
+    parse(&p, "--cipher-suites=AES128-SHA", "");
+    assert_non_null(
+        strstr(p.error->text, "unexpected TLS cipher suite \"AES128-SHA\" (there are: TLS_AES_128_"));
+    done(&p);
+    refuses("--self-signed-cert-validity=1001", "", OPTIONS_REFUSED,
+            "--self-signed-cert-validity must be at most 1000 (set to 1001)");
+    accepts(&p, "--ca-file=/ca --cert-file=/c --peer-cert-allowed-cn=a,b --tls-max-version=TLS1.2",
+            "ETCD_KEY_FILE=/k");
+    assert_string_equal(p.parsed.options.client_tls.trusted_ca_file, "/ca");
+    assert_true(p.parsed.options.client_tls.client_cert_auth);
+    assert_true(has_note(&p, "ca-file is deprecated; it stands for trusted-ca-file and client-cert-auth"));
+    assert_string_equal(p.parsed.options.client_tls.key_file, "/k");
+    assert_string_equal(p.parsed.options.peer_tls.allowed_cn, "a,b");
+    assert_false(p.parsed.options.peer_tls.client_cert_auth);
+    done(&p);
+    parse_file(&p,
+               "peer-transport-security:\n  cert-file: /c\n  allowed-cn: [x, y]\n  client-cert-auth: true\n"
+               "  skip-client-san-verification: true\ncipher-suites: [TLS_RSA_WITH_AES_128_GCM_SHA256]\n",
+               "", "");
+    if (p.error != NULL) fail_msg("%s", p.error->text);
+    assert_string_equal(p.parsed.options.peer_tls.allowed_cn, "x,y");
+    assert_true(p.parsed.options.peer_tls.skip_san_verification);
+    assert_string_equal(p.parsed.options.cipher_suites, "TLS_RSA_WITH_AES_128_GCM_SHA256");
+    done(&p);
+}
+
 static void a_file_alone_decides(void **state)
 {
     (void)state;
@@ -391,7 +426,7 @@ static void a_file_is_typed(void **state)
     refuses_file("- a\n", "keys and values are expected");
     refuses_file("initial-cluster-state: old\n", "unexpected clusterState \"old\"");
     refuses_file("client-transport-security: x\n", "a block of keys is expected");
-    refuses_file("peer-transport-security:\n  cert-file: x\n", "--peer-cert-file=x: this release has no TLS");
+    refuses_file("peer-transport-security: [x]\n", "a block of keys is expected");
 }
 
 /* The keys of the sample file that etcd ships. */
@@ -486,6 +521,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_lacking_refuses_the_start),
         cmocka_unit_test(values_must_fit_together),
         cmocka_unit_test(gates_are_named_in_full),
+        cmocka_unit_test(tls_options_must_fit),
         cmocka_unit_test(a_file_alone_decides),
         cmocka_unit_test(a_file_has_blocks_lists_and_json),
         cmocka_unit_test(a_file_is_typed),
