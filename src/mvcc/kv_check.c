@@ -313,6 +313,9 @@ bool kv_txn_is_read_only(const Etcdserverpb__TxnRequest *request)
 
 bool kv_txn_is_serializable(const Etcdserverpb__TxnRequest *request)
 {
+    /* Comparisons alone say nothing of how fresh they may be. etcd answers them from what it has, also when
+     * that is stale. */
+    if (request->n_compare > 0 && request->n_success == 0 && request->n_failure == 0) return false;
     return all_ranges(request->success, request->n_success, true) &&
            all_ranges(request->failure, request->n_failure, true);
 }

@@ -22,7 +22,7 @@ enum api_error kv_check_txn(const Etcdserverpb__TxnRequest *request, uint64_t ma
 /* Only ranges in both lists: served like a range, not proposed. */
 bool kv_txn_is_read_only(const Etcdserverpb__TxnRequest *request);
 /* Every operation of a read-only transaction is serializable: no linearizable read is needed. True for an
- * empty one. */
+ * empty one, unless it compares something. */
 bool kv_txn_is_serializable(const Etcdserverpb__TxnRequest *request);
 
 /* Bytes a request counts against the quota; 0: always allowed. A transaction costs its dearer branch. */

@@ -250,7 +250,8 @@ static void transactions_of_ranges_alone_are_read_only(void **state)
 {
     (void)state;
     assert_true(kv_txn_is_read_only(TXN(0)));
-    assert_true(kv_txn_is_serializable(TXN(IF(COMPARE("a")))));
+    assert_true(kv_txn_is_serializable(TXN(0)));
+    assert_false(kv_txn_is_serializable(TXN(IF(COMPARE("a")))));
     assert_true(kv_txn_is_read_only(TXN(THEN(RANGE(.key = B("a"))), ELSE(RANGE(.key = B("b"))))));
     assert_false(kv_txn_is_serializable(TXN(THEN(RANGE(.serializable = true)), ELSE(RANGE(.key = B("b"))))));
     assert_true(
