@@ -150,6 +150,28 @@ static void store(struct options *options, const struct option *option, union op
     }
 }
 
+void option_load(const struct options *options, const struct option *option, union option_value *value)
+{
+    const void *field = (const char *)options + option->offset;
+    assert(option->use == OPTION_LIVE);
+    switch (option->type) {
+    case OPTION_BOOL:
+        value->boolean = *(const bool *)field;
+        break;
+    case OPTION_UINT:
+    case OPTION_UINT32:
+        value->unsigned_integer = *(const uint64_t *)field;
+        break;
+    case OPTION_INT:
+    case OPTION_DURATION:
+        value->integer = *(const int64_t *)field;
+        break;
+    default:
+        value->string = *(const char *const *)field;
+        break;
+    }
+}
+
 /* A renamed option is read as the present one. */
 static const struct option *present_option(const struct option *option)
 {
@@ -388,6 +410,14 @@ static void set_fields(struct option_parser *parser)
     }
 }
 
+/* For the start-up log, which shows options without a field, too. */
+static void keep_texts(struct option_parser *parser)
+{
+    const char **texts = arena_alloc(parser->parsed->memory, option_count * sizeof(*texts));
+    for (size_t i = 0; i < option_count; i++) texts[i] = parser->given[i].text;
+    parser->parsed->options.texts = texts;
+}
+
 static bool was_asked(struct option_parser *parser, const char *name)
 {
     const struct option_given *given = option_given(parser, option_find(bytes_from_string(name)));
@@ -471,6 +501,7 @@ static struct error *parse(struct option_parser *parser, int argc, char **argv, 
         TRY(read_file(parser, path));
     TRY(take_earlier_names(parser));
     set_fields(parser);
+    keep_texts(parser);
     TRY(check_refused(parser));
     return check_advertised(parser, path != NULL);
 }

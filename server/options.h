@@ -93,6 +93,7 @@ struct options {
     uint64_t max_request_bytes;
     uint64_t max_concurrent_streams;
     uint64_t io_threads; /* ours: 0 chooses */
+    uint64_t bootstrap_defrag_threshold_megabytes;
     int64_t backend_batch_limit;
     int64_t compaction_batch_limit;
     int64_t quota_backend_bytes;
@@ -106,15 +107,23 @@ struct options {
     int64_t warning_unary_request_duration;
     int64_t corrupt_check_time; /* 0: never */
     int64_t compact_hash_check_time;
+    int64_t downgrade_check_time;
+    int64_t raft_read_timeout;
+    int64_t raft_write_timeout;
+    int64_t max_learners;
     bool pre_vote;
     bool strict_reconfig_check;
     bool initial_election_tick_advance;
     bool unsafe_no_fsync;
+    bool socket_reuse_port;
+    bool memory_mlock;
     bool enable_grpc_gateway;
     bool enable_pprof;
     bool enable_log_rotation;
     bool version;
     bool help;
+
+    const char *const *texts; /* what was said for each row of the table, or its default */
 
     /* Filled in by options_complete. */
     bool gates[OPTIONS_GATE_COUNT];

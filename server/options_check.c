@@ -10,11 +10,10 @@
 #include "net/tls_ciphers.h"
 
 #include <stdlib.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
-#define SECOND      INT64_C(1000000000)
-#define MILLISECOND INT64_C(1000000)
+#define SECOND           INT64_C(1000000000)
+#define MILLISECOND      INT64_C(1000000)
+#define PEER_TIMEOUT_MIN (5 * SECOND)
 
 /* A certificate's end has a year of four digits. */
 enum { SELF_SIGNED_YEARS_MAX = 1000 };
@@ -208,6 +207,9 @@ static struct error *check(struct options *options)
         return error_new(ERROR_INVALID,
                          "--max-request-bytes must be between 1024 and 1073741824 (set to %llu)",
                          (unsigned long long)options->max_request_bytes);
+    if (options->max_learners < 1)
+        return error_new(ERROR_INVALID, "--max-learners must be >0 (set to %lld)",
+                         (long long)options->max_learners);
     TRY(check_max_cluster_version(options->max_cluster_version));
     TRY(check_http_urls(options));
     TRY(check_tls(options));
@@ -272,6 +274,9 @@ static void advise(struct options_parsed *parsed)
 static void complete_numbers(struct options_parsed *parsed)
 {
     struct options *options = &parsed->options;
+    if (options->raft_read_timeout < PEER_TIMEOUT_MIN) options->raft_read_timeout = PEER_TIMEOUT_MIN;
+    if (options->raft_write_timeout < PEER_TIMEOUT_MIN) options->raft_write_timeout = PEER_TIMEOUT_MIN;
+    if (options->downgrade_check_time <= 0) options->downgrade_check_time = 5 * SECOND;
     if (options->snapshot_count == 0) options->snapshot_count = 10000;
     if (options->snapshot_catchup_entries == 0) options->snapshot_catchup_entries = 5000;
     if (options->backend_batch_interval <= 0) options->backend_batch_interval = 100 * MILLISECOND;
@@ -366,132 +371,4 @@ void options_manual(struct buf *out)
         }
         buf_append_string(out, "\n");
     }
-}
-
-/* ---- the start-up log ---- */
-
-enum { LOG_LISTS = 12, LOG_FIELDS_MAX = 96 };
-
-/* Lists as arrays, as long as the line is being made. */
-struct shown {
-    struct log_field fields[LOG_FIELDS_MAX];
-    size_t count;
-    struct cluster_urls lists[LOG_LISTS];
-    size_t list_count;
-};
-
-static void show(struct shown *shown, struct log_field field)
-{
-    if (shown->count < LOG_FIELDS_MAX) shown->fields[shown->count++] = field;
-}
-
-static void show_list(struct shown *shown, const char *key, const char *list)
-{
-    struct cluster_urls *items = &shown->lists[shown->list_count++];
-    while (*list != '\0') {
-        size_t size = strcspn(list, ",");
-        cluster_urls_append(items, bytes_of(list, size));
-        list += size + (list[size] == ',');
-    }
-    show(shown, LOG_STRINGS(key, (const char *const *)items->items, items->count));
-}
-
-static void show_identity(struct shown *shown, const struct options *options, bool member_initialized,
-                          const struct utsname *system)
-{
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    show(shown, LOG_STRING("etcd-version", ETCD_VERSION));
-    show(shown, LOG_STRING("git-sha", PACKAGE_NAME "-" PACKAGE_VERSION));
-    show(shown, LOG_STRING("go-version", "none"));
-    show(shown, LOG_STRING("go-os", "linux"));
-    show(shown, LOG_STRING("go-arch", strcmp(system->machine, "x86_64") == 0 ? "amd64" : system->machine));
-    show(shown, LOG_INT("max-cpu-set", processors));
-    show(shown, LOG_INT("max-cpu-available", processors));
-    show(shown, LOG_BOOL("member-initialized", member_initialized));
-    show(shown, LOG_STRING("name", options->name));
-    show(shown, LOG_STRING("data-dir", options->data_dir));
-    show(shown, LOG_STRING("wal-dir", options->wal_dir));
-    show(shown, LOG_STRING("wal-dir-dedicated", options->wal_dir));
-}
-
-static void show_member(struct shown *shown, const struct options *options)
-{
-    uint64_t quota = options->quota_backend_bytes == 0  ? UINT64_C(2) << 30
-                     : options->quota_backend_bytes < 0 ? 0
-                                                        : (uint64_t)options->quota_backend_bytes;
-    show(shown, LOG_BOOL("force-new-cluster", false));
-    show(shown, LOG_DURATION("heartbeat-interval", (int64_t)options->heartbeat_interval * MILLISECOND));
-    show(shown, LOG_DURATION("election-timeout", (int64_t)options->election_timeout * MILLISECOND));
-    show(shown, LOG_BOOL("initial-election-tick-advance", options->initial_election_tick_advance));
-    show(shown, LOG_UINT("snapshot-count", options->snapshot_count));
-    show(shown, LOG_UINT("max-wals", options->max_wals));
-    show(shown, LOG_UINT("max-snapshots", options->max_snapshots));
-    show(shown, LOG_UINT("snapshot-catchup-entries", options->snapshot_catchup_entries));
-    show_list(shown, "initial-advertise-peer-urls", options->initial_advertise_peer_urls);
-    show_list(shown, "listen-peer-urls", options->listen_peer_urls);
-    show_list(shown, "advertise-client-urls", options->advertise_client_urls);
-    show_list(shown, "listen-client-urls", options->listen_client_urls);
-    show_list(shown, "listen-client-http-urls", options->listen_client_http_urls);
-    show_list(shown, "listen-metrics-urls", options->listen_metrics_urls);
-    show(shown, LOG_STRING("local-address", ""));
-    show_list(shown, "cors", options->cors);
-    show_list(shown, "host-whitelist", options->host_whitelist);
-    show(shown, LOG_STRING("initial-cluster", options->initial_cluster));
-    show(shown, LOG_STRING("initial-cluster-state", options->initial_cluster_state));
-    show(shown, LOG_STRING("initial-cluster-token", options->initial_cluster_token));
-    show(shown, LOG_UINT("quota-backend-bytes", quota));
-    show(shown, LOG_UINT("max-request-bytes", options->max_request_bytes));
-    show(shown, LOG_UINT("max-txn-ops", options->max_txn_ops));
-    show(shown, LOG_UINT("max-concurrent-streams", options->max_concurrent_streams));
-    show(shown, LOG_BOOL("pre-vote", options->pre_vote));
-    show(shown, LOG_STRING("max-cluster-version", options->max_cluster_version));
-    show(shown, LOG_STRING("feature-gates", options->feature_gates));
-    show(shown, LOG_BOOL("initial-corrupt-check", options->gates[GATE_INITIAL_CORRUPT_CHECK]));
-    show(shown, LOG_DURATION("corrupt-check-time-interval", options->corrupt_check_time));
-    show(shown, LOG_DURATION("compact-check-time-interval", options->compact_hash_check_time));
-}
-
-static void show_rest(struct shown *shown, const struct options *options)
-{
-    show(shown, LOG_STRING("auto-compaction-mode", options->auto_compaction_mode));
-    if (options->auto_compaction_revisions > 0)
-        show(shown, LOG_INT("auto-compaction-retention", options->auto_compaction_revisions));
-    else
-        show(shown, LOG_DURATION("auto-compaction-retention", options->auto_compaction_period));
-    show(shown, LOG_DURATION("backend-batch-interval", options->backend_batch_interval));
-    show(shown, LOG_INT("backend-batch-limit", options->backend_batch_limit));
-    show(shown, LOG_INT("compaction-batch-limit", options->compaction_batch_limit));
-    show(shown, LOG_DURATION("compaction-sleep-interval", options->compaction_sleep_interval));
-    show(shown, LOG_DURATION("watch-progress-notify-interval", options->watch_progress_notify_interval));
-    show(shown, LOG_DURATION("warning-apply-duration", options->warning_apply_duration));
-    show(shown, LOG_DURATION("warning-unary-request-duration", options->warning_unary_request_duration));
-    show(shown, LOG_DURATION("grpc-keepalive-min-time", options->grpc_keepalive_min_time));
-    show(shown, LOG_DURATION("grpc-keepalive-interval", options->grpc_keepalive_interval));
-    show(shown, LOG_DURATION("grpc-keepalive-timeout", options->grpc_keepalive_timeout));
-    show(shown, LOG_BOOL("strict-reconfig-check", options->strict_reconfig_check));
-    show(shown, LOG_BOOL("unsafe-no-fsync", options->unsafe_no_fsync));
-    show(shown, LOG_BOOL("enable-grpc-gateway", options->enable_grpc_gateway));
-    show(shown, LOG_BOOL("enable-pprof", options->enable_pprof));
-    show(shown, LOG_STRING("metrics", options->metrics));
-    show(shown, LOG_UINT("io-threads", options->io_threads));
-    show(shown, LOG_STRING("discovery-token", ""));
-    show(shown, LOG_STRING("discovery-endpoints", ""));
-    show(shown, LOG_STRING("downgrade-check-interval", "5s"));
-    show(shown, LOG_INT("max-learners", 1));
-}
-
-void options_log(const struct options *options, const struct logger *logger, bool member_initialized)
-{
-    struct shown shown = {.count = 0};
-    struct utsname system = {0};
-    struct buf member_directory = {0};
-    uname(&system);
-    buf_printf(&member_directory, "%s/member", options->data_dir);
-    show_identity(&shown, options, member_initialized, &system);
-    show(&shown, LOG_STRING("member-dir", buf_string(&member_directory)));
-    show_member(&shown, options);
-    show_rest(&shown, options);
-    log_emit(logger, LOG_INFO, __FILE__, __LINE__, "starting an etcd server", shown.fields, shown.count);
-    for (size_t i = 0; i < shown.list_count; i++) cluster_urls_deinit(&shown.lists[i]);
-    buf_deinit(&member_directory);
 }

@@ -40,6 +40,7 @@ struct option {
     const char *other;
     const char *text;
     const char *choices; /* "new|existing" */
+    bool is_secret;      /* must not be shown */
 };
 
 extern const struct option option_table[];
@@ -59,6 +60,12 @@ union option_value {
 bool option_read(const struct option *option, const char *text, union option_value *value,
                  struct buf *reason);
 bool option_is_default(const struct option *option, const char *text);
+/* The value that an OPTION_LIVE row's field has now. */
+void option_load(const struct options *options, const struct option *option, union option_value *value);
+
+/* Whether the start-up log shows it, and under which key. */
+bool options_is_logged(const struct option *option);
+const char *options_logged_name(const struct option *option);
 
 enum option_source { OPTION_FROM_DEFAULT, OPTION_FROM_FLAG, OPTION_FROM_ENVIRONMENT, OPTION_FROM_FILE };
 

@@ -30,6 +30,12 @@ static struct error *wrong(const struct file *file, const yaml_node_t *node, con
     return error_new(ERROR_INVALID, "%s:%zu: %s: %s", file->path, node->start_mark.line + 1, key, what);
 }
 
+static struct error *wrong_value(const struct file *file, const yaml_node_t *node, const char *key,
+                                 const char *text, const char *reason)
+{
+    return wrong(file, node, key, arena_printf(file->memory, "invalid value \"%s\": %s", text, reason));
+}
+
 static const char *scalar(const yaml_node_t *node)
 {
     return (const char *)node->data.scalar.value;
@@ -95,13 +101,15 @@ static struct error *flag_text(struct file *file, const struct option *option, c
     *text = arena_string(file->memory, bytes_of(node->data.scalar.value, node->data.scalar.length));
     switch (option->type) {
     case OPTION_BOOL:
-        *text = is_plain(node) ? bool_word(*text) : NULL;
-        if (*text == NULL) return wrong(file, node, key, "true or false is expected, without quotes");
+        if (!is_plain(node) || bool_word(*text) == NULL)
+            return wrong_value(file, node, key, *text, "true or false is expected, without quotes");
+        *text = bool_word(*text);
         break;
     case OPTION_UINT:
     case OPTION_UINT32:
     case OPTION_INT:
-        if (!is_plain(node)) return wrong(file, node, key, "a number is expected, without quotes");
+        if (!is_plain(node))
+            return wrong_value(file, node, key, *text, "a number is expected, without quotes");
         break;
     case OPTION_DURATION:
         *text = duration_text(file, *text);
@@ -126,9 +134,10 @@ static struct error *take(struct file *file, const struct option *option, const 
     const struct option *typed = value_option(option);
     TRY(flag_text(file, typed, key, node, &text));
     struct error *error = NULL;
-    if (typed->type != OPTION_CHOICE && !option_read(typed, text, &value, &reason))
-        error = wrong(file, node, key,
-                      arena_printf(file->memory, "invalid value \"%s\": %s", text, buf_string(&reason)));
+    /* A live choice is checked by options_complete, with etcd's words. */
+    bool is_checked_later = typed->type == OPTION_CHOICE && typed->use == OPTION_LIVE;
+    if (!is_checked_later && !option_read(typed, text, &value, &reason))
+        error = wrong_value(file, node, key, text, buf_string(&reason));
     buf_deinit(&reason);
     *option_given(file->parser, option) = (struct option_given){.text = text, .source = OPTION_FROM_FILE};
     return error;

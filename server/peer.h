@@ -40,6 +40,7 @@ struct peers_config {
     struct http_endpoints *endpoints;          /* for /version; borrowed */
     int64_t dial_timeout;                      /* nanoseconds */
     int64_t request_timeout;                   /* nanoseconds; for whole requests */
+    int64_t read_timeout, write_timeout; /* nanoseconds; a stream on which nothing moves so long is dead */
     const struct logger *logger;
     /* Another member says that this one was removed from the cluster; once. */
     void (*on_removed)(void *context);

@@ -35,7 +35,6 @@ enum {
 #define PEER_PROMOTE_PATH      "/members/promote/" /* and the id, decimal */
 #define PEER_RETRY             (100 * LOOP_MILLISECOND)
 #define PEER_ALIVE_INTERVAL    (5 * LOOP_SECOND / 3)
-#define PEER_SILENCE_MAX       (10 * LOOP_SECOND) /* a stream without a byte for so long is dead */
 #define PEER_REPORT_INTERVAL   (50 * LOOP_MILLISECOND)
 
 /* Messages that wait, oldest first. */

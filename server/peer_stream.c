@@ -125,7 +125,7 @@ static void writer_tick(struct peer_writer *writer, int64_t now)
     if (writer->exchange == NULL) return;
     size_t pending = http_pending(writer->exchange);
     if (pending == 0 || pending < writer->pending_before) writer->moved_at = now;
-    if (now - writer->moved_at > PEER_SILENCE_MAX) {
+    if (now - writer->moved_at > writer->peer->peers->config.write_timeout) {
         http_abort(writer->exchange);
         writer_lost(writer, "the other member does not read");
         return;
@@ -291,7 +291,7 @@ static void dial(struct peer_reader *reader)
 
 static void reader_tick(struct peer_reader *reader, int64_t now)
 {
-    if (reader->request != NULL && now - reader->heard_at > PEER_SILENCE_MAX)
+    if (reader->request != NULL && now - reader->heard_at > reader->peer->peers->config.read_timeout)
         reader_cut(reader, "nothing was heard for too long");
 }
 

@@ -20,6 +20,7 @@
 #include "server/rpc.h"
 #include "server/security.h"
 #include "server/service.h"
+#include "server/startup.h"
 
 #include <assert.h>
 #include <openssl/sha.h>
@@ -198,6 +199,9 @@ static void configure_node(struct server *server)
         .version = ETCD_VERSION,
         .max_cluster_version = options->max_cluster_version,
         .strict_reconfig_check = options->strict_reconfig_check,
+        .initial_tick_advance = options->initial_election_tick_advance,
+        .max_learners = (size_t)options->max_learners,
+        .downgrade_check_interval = options->downgrade_check_time,
         .sha1 = sha1,
         .simple_tokens = true,
         .token_ttl = 300 * LOOP_SECOND,
@@ -250,6 +254,7 @@ static struct error *bind_address(struct server *server, struct bound *bound)
         .loops = for_peers ? &server->peer.loop : loops,
         .loop_count = for_peers ? 1 : server->io_count,
         .connection_limit = connection_limit(),
+        .reuse_port = server->options->socket_reuse_port,
         .on_accept = on_accept,
         .context = bound,
         .logger = server->logger,
@@ -370,6 +375,8 @@ static struct error *make_peers(struct server *server)
         .endpoints = &server->endpoints,
         .dial_timeout = LOOP_SECOND + election,
         .request_timeout = request_timeout(options),
+        .read_timeout = options->raft_read_timeout,
+        .write_timeout = options->raft_write_timeout,
         .logger = server->logger,
         .on_removed = on_told_removed,
         .context = server,
@@ -774,7 +781,8 @@ static struct error *open_member(struct server *server)
         .sha1 = sha1,
         .now = now_nanoseconds,
     };
-    return wait_for_member(server, &member);
+    TRY(wait_for_member(server, &member));
+    return startup_defragment(options, server->member.backend, server->logger);
 }
 
 static struct error *start_engine(struct server *server)
@@ -902,6 +910,7 @@ static struct error *check_initially(struct server *server)
 
 static struct error *start(struct server *server)
 {
+    TRY(startup_lock_memory(server->options));
     server->io_count = choose_io_loops(server->options);
     server->control = loop_new();
     for (size_t i = 0; i < server->io_count; i++) server->io[i].loop = loop_new();

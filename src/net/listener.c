@@ -175,6 +175,8 @@ static struct error *bind_address(struct listener *listener, const struct listen
     if (listener->descriptor < 0) return bind_failed(network, config->address, "socket", errno);
     if (address->ss_family != AF_UNIX) {
         (void)!setsockopt(listener->descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        if (config->reuse_port)
+            (void)!setsockopt(listener->descriptor, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
     }
     if (address->ss_family == AF_INET6) {
         (void)!setsockopt(listener->descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, sizeof(only_v6));

@@ -24,6 +24,7 @@ struct listener_config {
     size_t loop_count;
     size_t connection_limit; /* 0: none */
     int backlog;             /* 0: SOMAXCONN */
+    bool reuse_port;         /* other processes may listen on the port, too, if they say so as well */
     /* On the connection's loop; `index` is that loop's place in `loops`. The transport is the callee's, not
      * started. */
     void (*on_accept)(void *context, size_t index, struct transport *transport);

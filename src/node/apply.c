@@ -209,6 +209,7 @@ static struct error *apply_downgrade(struct node *node, struct node_application 
                          (unsigned long long)application->entry->index, request->ver);
     cluster_set_downgrade(node->cluster, node->backend, downgrade);
     node->membership_changed = true;
+    node_hasten_version(node);
     if (application->response != NULL) node_begin_downgrade_response(node);
     return NULL;
 }

@@ -6,6 +6,8 @@
 
 #include "base/wire.h"
 
+#define TICK_ADVANCE_PATIENCE (5 * NODE_SECOND)
+
 enum { PROMOTE_MATCH_PERCENT = 90 };
 
 static int64_t connected_for(void *context, uint64_t id)
@@ -17,10 +19,35 @@ static int64_t connected_for(void *context, uint64_t id)
     return -1;
 }
 
+/* A member that was restarted need not wait for a whole election timeout: it can be reached now, so a leader
+ * that is there will be heard within two heartbeats. */
+static void advance_initial_ticks(struct node *node)
+{
+    size_t active = 0;
+    if (!node->may_advance_ticks) return;
+    if (node->now - node->started_at > TICK_ADVANCE_PATIENCE) {
+        node->may_advance_ticks = false;
+        return;
+    }
+    for (size_t i = 0; i < node->version_count; i++) active += node->versions[i].active_since != 0;
+    if (active < 2) return;
+    node->may_advance_ticks = false;
+    unsigned ticks = node->config.election_ticks - 2;
+    log_info(node->logger, "initialized peer connections; fast-forwarding election ticks",
+             LOG_HEX("local-member-id", node->config.member_id), LOG_UINT("forward-ticks", ticks),
+             LOG_DURATION("forward-duration", (int64_t)ticks * node->config.tick),
+             LOG_UINT("election-ticks", node->config.election_ticks),
+             LOG_DURATION("election-timeout", (int64_t)node->config.election_ticks * node->config.tick),
+             LOG_UINT("active-remote-members", active));
+    for (unsigned i = 0; i < ticks && node->soft.lead == RAFT_NONE; i++) raft_tick(node->raft);
+}
+
 void node_peer_active(struct node *node, uint64_t id, int64_t since)
 {
     struct node_member_version *known = node_know_peer(node, id);
-    if (known != NULL) known->active_since = since;
+    if (known == NULL) return;
+    known->active_since = since;
+    if (since != 0) advance_initial_ticks(node);
 }
 
 /* ---- what is asked for ---- */

@@ -266,6 +266,18 @@ static struct version not_above_limit(struct node *node, struct version lowest)
     return version_compare_minor(highest, lowest) < 0 ? highest : lowest;
 }
 
+static int64_t version_interval(const struct node *node)
+{
+    bool by_downgrade = cluster_downgrade(node->cluster).enabled && node->config.downgrade_check_interval > 0;
+    return by_downgrade ? node->config.downgrade_check_interval : VERSION_INTERVAL;
+}
+
+void node_hasten_version(struct node *node)
+{
+    int64_t due = node->now + version_interval(node);
+    if (due < node->version_next) node->version_next = due;
+}
+
 void node_agree_on_version(struct node *node)
 {
     struct version decided, before;
@@ -275,7 +287,7 @@ void node_agree_on_version(struct node *node)
     bool has_version = cluster_version(node->cluster, &before);
     /* Members that were just started get a moment to say what they are, before the lowest is assumed. */
     if (!has_version && version_is_zero(lowest) && node->now < node->leader_since + VERSION_PATIENCE) return;
-    node->version_next = node->now + VERSION_INTERVAL;
+    node->version_next = node->now + version_interval(node);
     if (!cluster_decide_version(node->cluster, lowest, &decided)) return;
     char text[NODE_VERSION_SIZE];
     snprintf(text, sizeof(text), "%u.%u", decided.major, decided.minor);

@@ -119,6 +119,7 @@ void node_tick(struct node *node, int64_t now, uint64_t wall_ms)
     assert(now >= node->now);
     node->now = now;
     node->wall_ms = wall_ms;
+    if (node->started_at == 0) node->started_at = now;
     if (now < node->next_tick && !campaigns_at_once(node)) return;
     /* One tick however late it comes: a process that was paused has not listened in the meantime. */
     node->next_tick = now + node->config.tick;

@@ -203,6 +203,10 @@ struct node_config {
     /* "3.5" or "3.5.0": the leader raises the cluster version no further, so that members of that version may
      * still follow. NULL: up to its own. */
     const char *max_cluster_version;
+    /* After a start: shorten the wait for a leader once connections to other members are up. */
+    bool initial_tick_advance;
+    size_t max_learners;              /* 0: 1 */
+    int64_t downgrade_check_interval; /* nanoseconds; 0: as without a downgrade */
     bool strict_reconfig_check; /* refuse membership changes that would cost the quorum */
     cluster_sha1 *sha1;         /* what ids of added members are made of */
     bool simple_tokens;         /* logins make tokens here; otherwise the edge makes signed ones */

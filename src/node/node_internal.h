@@ -197,6 +197,8 @@ struct node {
     bool membership_changed; /* since node_collect */
     struct node_member_version versions[CLUSTER_MEMBERS_MAX];
     size_t version_count;
+    int64_t started_at;     /* the first tick */
+    bool may_advance_ticks; /* still */
     struct alarm alarms[NODE_ALARMS_MAX];
     size_t alarm_count;
     struct arena *arena; /* for the entry being applied, reset after each */
@@ -393,6 +395,7 @@ struct error *node_set_cluster_version(struct node *node, struct version version
 /* Proposes the own name and client addresses until they are applied. */
 void node_publish(struct node *node);
 /* The leader's part in agreeing on a cluster version. */
+void node_hasten_version(struct node *node); /* a downgrade began or ended: look at it sooner */
 void node_agree_on_version(struct node *node);
 void node_member_list(struct node *node, struct node_request *request);
 /* Members as fields of a response. */

@@ -140,6 +140,7 @@ void node_compact_log(struct node *node)
     enum raft_result result = raft_memory_storage_compact(node->log, index - 1);
     assert(result == RAFT_OK);
     node->log_bytes -= freed;
+    log_debug(node->logger, "compacted Raft logs", LOG_UINT("compact-index", index - 1));
 }
 
 /* ---- the backend ---- */

@@ -55,6 +55,7 @@ static struct error *load_state(const struct node_config *config, struct backend
     struct cluster_options cluster = {
         .local_id = config->member_id,
         .cluster_id = config->cluster_id,
+        .max_learners = config->max_learners,
         .logger = config->logger,
     };
     TRY(lessor_open(backend, &leases, &state->lessor));
@@ -114,6 +115,7 @@ static struct error *build_state(struct node *node)
     TRY(node_state_open(&node->config, node->backend, &state));
     node_exchange_state(node, state);
     node_state_free(state);
+    node->may_advance_ticks = node->config.initial_tick_advance;
     struct watch_options watches = {
         .window_bytes = node->config.limits.watch_window_bytes,
         .fragment_bytes = node->config.limits.max_request_bytes + 512 * 1024,

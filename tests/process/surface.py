@@ -15,6 +15,7 @@ import etcd
 from etcd import OURS, expect
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+ETCDCTL = os.path.abspath(os.environ.get("ETCDCTL_BIN", "./etcdctl"))
 # ETCD_* variables of whoever runs the tests are not the server's.
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("ETCD_")}
 
@@ -338,6 +339,82 @@ def check_slow_requests(scratch):
     expect("SECRET" not in server.log_tail(1 << 20), "a value was logged")
 
 
+def etcdctl(server, *words):
+    """A command of ours, which must succeed."""
+    ran = subprocess.run([ETCDCTL, f"--endpoints={server.endpoint}", *words], env=CLEAN, capture_output=True, text=True,
+                         timeout=60, check=False)
+    expect(ran.returncode == 0, f"etcdctl {words}: {ran.stdout}{ran.stderr}")
+    return ran.stdout
+
+
+def expect_no_space(call, what):
+    try:
+        call()
+    except etcd.grpc.RpcError as error:
+        expect(error.code() == etcd.grpc.StatusCode.RESOURCE_EXHAUSTED and
+               error.details() == "etcdserver: mvcc: database space exceeded", f"{what}: {error}")
+        return True
+    raise etcd.Failure(f"{what} went through")
+
+
+def fill(client):
+    """Puts until there is no space; the first and the last key that went through."""
+    for count in range(10000):
+        try:
+            client.put(b"full%04d" % count, b"x" * 1000)
+        except etcd.grpc.RpcError as error:
+            expect("database space exceeded" in error.details(), f"{error}")
+            expect(count > 0, "there was no space from the beginning")
+            return b"full0000", b"full%04d" % (count - 1)
+    raise etcd.Failure("the quota was never reached")
+
+
+def is_full_but_serves(server, client, first, last):
+    expect(etcdctl(server, "alarm", "list").count("alarm:NOSPACE") == 1, "one alarm")
+    expect(get(server.port, "/health")[0] == 503 and get(server.port, "/readyz")[0] == 200, "health while full")
+    put = etcd.rpc.PutRequest(key=b"more", value=b"x")
+    expect_no_space(lambda: client.put(b"more", b"x"), "a put")
+    expect_no_space(lambda: client.txn(success=[etcd.rpc.RequestOp(request_put=put)]), "a put in a transaction")
+    expect_no_space(lambda: client.grant(100), "a lease")
+    expect(client.get(last).count == 1 and client.get(b"more").count == 0, "reads while full")
+    expect(client.txn(success=[etcd.rpc.RequestOp(request_range=etcd.rpc.RangeRequest(key=last))]).succeeded, "a read in a txn")
+    client.delete(first)
+
+
+def check_no_space(scratch):
+    """Writes are refused and everything else goes on, over restarts, until there is room and the alarm is off."""
+    quota = 13 * 4096  # the smallest that test suites of etcd's use
+    server = scratch.server("full", flags=[f"--quota-backend-bytes={quota}"]).start()
+    with etcd.Client(server) as client:
+        expect(client.status_().dbSize < quota, "full from the beginning")
+        first, last = fill(client)
+        is_full_but_serves(server, client, first, last)
+    server.stop()
+    server.start()
+    with etcd.Client(server) as client:
+        expect(client.get(first).count == 0, "the delete was lost")
+        is_full_but_serves(server, client, last, b"full0001")
+        client.delete(b"full", range_end=b"fulm")
+        etcdctl(server, "compaction", str(client.revision()))
+        expect_no_space(lambda: client.put(b"more", b"x"), "a put before the alarm is off")
+    server.stop()
+    server.start()
+    etcdctl(server, "defrag")
+    expect("alarm:NOSPACE" in etcdctl(server, "alarm", "disarm"), "disarming says what it disarmed")
+    with etcd.Client(server) as client:
+        client.put(b"more", b"x")
+        expect(get(server.port, "/health")[0] == 200 and etcdctl(server, "alarm", "list") == "", "healthy again")
+    server.stop()
+    server.start()
+    with etcd.Client(server) as client:
+        client.put(b"yet more", b"x")
+        expect(client.get(b"more").count == 1, "what was put after the recovery")
+    server.stop()
+    text = server.log_tail(1 << 20)
+    for message in ("message exceeded backend quota; raising alarm", "alarm raised", "alarm disarmed"):
+        expect(message in text, f"the log does not say: {message}")
+
+
 def check_http_alone(scratch):
     http_port, = etcd.free_ports(1)
     server = scratch.server("split", flags=[f"--listen-client-http-urls=http://127.0.0.1:{http_port}"]).start()
@@ -376,7 +453,7 @@ def run(scratch):
             failures.append(f"{check.__name__}: {failure!r}")
 
     checks = [check_life, check_console_and_files, check_config_file, check_ports_and_locks, check_notification, check_http,
-              check_metrics, check_slow_requests, check_http_alone, check_auto_compaction]
+              check_metrics, check_no_space, check_slow_requests, check_http_alone, check_auto_compaction]
     threads = [threading.Thread(target=attempt, args=(check,)) for check in checks]
     for thread in threads:
         thread.start()

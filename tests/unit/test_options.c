@@ -1,6 +1,7 @@
 /* The server's options: sources, precedence, texts of errors, files. */
 #include "server/options_internal.h"
 
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -418,8 +419,10 @@ static void a_file_has_blocks_lists_and_json(void **state)
 static void a_file_is_typed(void **state)
 {
     (void)state;
-    refuses_file("snapshot-count: \"1024\"\n", ":1: snapshot-count: a number is expected, without quotes");
-    refuses_file("pre-vote: 'true'\n", ":1: pre-vote: true or false is expected, without quotes");
+    refuses_file("snapshot-count: \"1024\"\n",
+                 ":1: snapshot-count: invalid value \"1024\": a number is expected, without quotes");
+    refuses_file("pre-vote: 'true'\n",
+                 ":1: pre-vote: invalid value \"true\": true or false is expected, without quotes");
     refuses_file("name: x\nheartbeat-interval: 100ms\n", ":2: heartbeat-interval: invalid value \"100ms\": ");
     refuses_file("name: [a]\n", ":1: name: a single value is expected");
     refuses_file("\tname: x\n", "error converting YAML to JSON: yaml: line 1: ");
@@ -427,6 +430,92 @@ static void a_file_is_typed(void **state)
     refuses_file("initial-cluster-state: old\n", "unexpected clusterState \"old\"");
     refuses_file("client-transport-security: x\n", "a block of keys is expected");
     refuses_file("peer-transport-security: [x]\n", "a block of keys is expected");
+}
+
+/* Something that no option of the type can be; NULL: it takes any text. */
+static const char *wrong_text(enum option_type type)
+{
+    switch (type) {
+    case OPTION_URLS:
+    case OPTION_OPTIONAL_URLS:
+    case OPTION_ORIGINS:
+        return "ftp://a:1";
+    case OPTION_CHOICE:
+        return "nonsense";
+    case OPTION_GATES:
+        return "Nonsense=true";
+    case OPTION_BOOL:
+        return "maybe";
+    case OPTION_UINT:
+        return "-1";
+    case OPTION_UINT32:
+        return "4294967296";
+    case OPTION_INT:
+        return "1x";
+    case OPTION_DURATION:
+        return "5parsecs";
+    default:
+        return NULL;
+    }
+}
+
+/* The key as it stands in a file, with the blocks around it. */
+static void append_key(struct buf *file, const struct option *option, const char *value)
+{
+    const char *path = option->file == NULL ? option->name : option->file;
+    int depth = 0;
+    for (; strchr(path, '/') != NULL; path = strchr(path, '/') + 1)
+        buf_printf(file, "%*s%.*s:\n", 2 * depth++, "", (int)strcspn(path, "/"), path);
+    buf_printf(file, "%*s%s: %s\n", 2 * depth, "", path, value);
+}
+
+static void refuses_everywhere(const struct option *option, const char *value)
+{
+    char flag[256], variable[256], text[512];
+    snprintf(flag, sizeof(flag), "--%s=%s", option->name, value);
+    snprintf(variable, sizeof(variable), "ETCD_%s=%s", option->name, value);
+    for (char *at = variable; *at != '='; at++) *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
+    struct parse p;
+    parse(&p, flag, "");
+    if (p.error == NULL) fail_msg("%s was accepted", flag);
+    snprintf(text, sizeof(text), "invalid value \"%s\" for flag -%s: ", value, option->name);
+    if (strncmp(p.error->text, text, strlen(text)) != 0 || p.error->text[strlen(text)] == '\0')
+        fail_msg("%s: %s", flag, p.error->text);
+    done(&p);
+    parse(&p, "", variable);
+    if (p.error == NULL) fail_msg("%s was accepted", variable);
+    snprintf(text, sizeof(text), "invalid value \"%s\" for %.*s: ", value, (int)strcspn(variable, "="),
+             variable);
+    if (strncmp(p.error->text, text, strlen(text)) != 0 || p.error->text[strlen(text)] == '\0')
+        fail_msg("%s: %s", variable, p.error->text);
+    done(&p);
+    if (option->file != NULL && *option->file == '\0') return;
+    struct buf file = {0};
+    append_key(&file, option, value);
+    parse_file(&p, buf_string(&file), "", "");
+    if (p.error == NULL) fail_msg("%s was accepted", buf_string(&file));
+    const char *key = option->file == NULL ? option->name : option->file;
+    bool is_live_choice = option->type == OPTION_CHOICE && option->use == OPTION_LIVE; /* etcd's words */
+    if (strstr(p.error->text, value) == NULL || (!is_live_choice && strstr(p.error->text, key) == NULL))
+        fail_msg("%s: %s", buf_string(&file), p.error->text);
+    buf_deinit(&file);
+    done(&p);
+}
+
+static void wrong_values_are_refused_by_key_value_and_reason(void **state)
+{
+    (void)state;
+    size_t tried = 0;
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option *option = &option_table[i];
+        const char *value = wrong_text(option->type);
+        if (option->use == OPTION_RENAMED || value == NULL || strcmp(option->name, "version") == 0 ||
+            strcmp(option->name, "help") == 0 || strcmp(option->name, "h") == 0)
+            continue;
+        refuses_everywhere(option, value);
+        tried++;
+    }
+    assert_true(tried > 60);
 }
 
 /* The keys of the sample file that etcd ships. */
@@ -501,8 +590,29 @@ static void the_manual_page_is_up_to_date(void **state)
     buf_deinit(&manual);
 }
 
+/* One line for each row, for tests that start a server: name, use, type, default, key in a file, key in the
+ * start-up log ("-": none). */
+static void print_rows(void)
+{
+    static const char *const uses[] = {"live", "renamed", "gate", "implies", "refused", "without-effect"};
+    static const char *const types[] = {"string", "list", "urls", "optional-urls", "origins",
+                                        "choice", "gates", "bool", "anything", "uint",
+                                        "uint32", "int", "duration"};
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option *option = &option_table[i];
+        printf("%s\t%s\t%s\t%s\t%s\t%s\n", option->name, uses[option->use], types[option->type],
+               option->initial == NULL ? "" : option->initial,
+               option->file == NULL ? option->name : option->file,
+               options_is_logged(option) ? options_logged_name(option) : "-");
+    }
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "--rows") == 0) {
+        print_rows();
+        return 0;
+    }
     if (argc > 1 && strcmp(argv[1], "--manual") == 0) {
         struct buf manual = {0};
         options_manual(&manual);
@@ -525,6 +635,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_file_alone_decides),
         cmocka_unit_test(a_file_has_blocks_lists_and_json),
         cmocka_unit_test(a_file_is_typed),
+        cmocka_unit_test(wrong_values_are_refused_by_key_value_and_reason),
         cmocka_unit_test(the_sample_file_is_accepted),
         cmocka_unit_test(help_and_manual_show_every_present_option),
         cmocka_unit_test(the_manual_page_is_up_to_date),
