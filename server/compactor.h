@@ -1,8 +1,10 @@
-/* compactor: compacts the history by itself (--auto-compaction-mode, --auto-compaction-retention).
+/* compactor: compacts the history by itself (--auto-compaction-mode, --auto-compaction-retention), when etcd
+ * does.
  *
  * periodic: keeps what is younger than the retention. The revision is noted ten times per retention (or per
- * hour, when it is longer); what was the revision one retention ago is compacted each time that an interval
- * (the retention, at most an hour) has passed.
+ * hour, when it is longer). The first compaction comes when a retention has passed since the start, each
+ * further one an interval (the retention, at most an hour) after the last that succeeded, at the revision
+ * that was noted about a retention before; one that fails is tried again at the next note.
  * revision: keeps so many revisions, looked at every five minutes.
  *
  * Only the leader compacts; the others note revisions, to be ready. One loop's thread.
@@ -26,23 +28,33 @@ struct compactor_config {
 
 /* NULL when there is nothing to keep to. */
 struct compactor *compactor_new(const struct compactor_config *config) __attribute__((warn_unused_result));
+/* Before the engine stops: nothing new is begun. NULL is allowed. */
+void compactor_stop(struct compactor *compactor);
 /* After the engine has stopped (a compaction that is under way has come back then) and its loop has run what
  * was posted. NULL is allowed. */
 void compactor_free(struct compactor *compactor);
 
-/* ---- for tests: the windows ---- */
+/* ---- the schedule, without clock and loop: for the compactor and its tests ---- */
 
 enum { COMPACTOR_NOTES = 1024 };
 
-/* Revisions noted in turn, `need` of them spanning the retention. */
-struct compactor_window {
-    int64_t notes[COMPACTOR_NOTES];
-    size_t need, count;
+struct compactor_schedule {
+    int64_t step;      /* nanoseconds between two looks */
+    int64_t interval;  /* between compactions by time */
+    int64_t revisions; /* to keep; 0: by time */
+    int64_t wait;      /* since last_success, until the next */
+    int64_t last_success, last_revision;
+    int64_t notes[COMPACTOR_NOTES]; /* oldest first */
+    size_t need, count;             /* so many notes span the retention; so many there are */
 };
 
-/* How often to note, and how many notes make up the retention. */
-void compactor_window_init(struct compactor_window *window, int64_t period, int64_t *interval);
-/* Notes a revision; returns the one that was current a retention ago, 0 when the window is not full yet. */
-int64_t compactor_window_note(struct compactor_window *window, int64_t revision);
+/* revision: what it is now. */
+void compactor_schedule_init(struct compactor_schedule *schedule, int64_t period, int64_t revisions,
+                             int64_t now, int64_t revision);
+/* A step has passed: the revision to compact at, 0 for none. paused: somebody else leads. */
+int64_t compactor_schedule_look(struct compactor_schedule *schedule, int64_t now, int64_t revision,
+                                bool paused);
+/* What was compacted at the last look's revision has succeeded. */
+void compactor_schedule_done(struct compactor_schedule *schedule, int64_t now, int64_t revision);
 
 #endif

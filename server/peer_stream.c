@@ -61,7 +61,8 @@ static void writer_lost(struct peer_writer *writer, const char *why)
     metric_add(&peer->metrics->sent_failures, 1);
     log_warn(peer->peers->logger, "lost TCP streaming connection with remote peer",
              LOG_STRING("stream-writer-type", stream_names[writer->stream]),
-             LOG_STRING("remote-peer-id", peer->id_text));
+             LOG_STRING("local-member-id", peer->peers->member_id_text),
+             LOG_STRING("remote-peer-id", peer->id_text), LOG_STRING("error", why));
     peer_became_inactive(peer, why);
     peer_report_unreachable(peer);
 }

@@ -707,6 +707,7 @@ static struct error *stop(struct server *server)
     log_info(server->logger, "closing etcd server", LOG_STRING("name", server->options->name),
              LOG_STRING("data-dir", server->options->data_dir));
     hand_over_leadership(server);
+    compactor_stop(server->compactor);
     drain_connections(server);
     struct error *error = engine_stop(server->engine);
     halt_peers(server);
@@ -760,7 +761,7 @@ static struct error *open_member(struct server *server)
     server->bootstrap = (struct bootstrap){
         .logger = server->logger,
         .version = ETCD_VERSION,
-        .max_learners = 1,
+        .max_learners = (size_t)server->options->max_learners,
         .request_timeout = request_timeout(options),
         .security = tls_security(server->security.dial),
     };

@@ -121,3 +121,12 @@ uint64_t node_alarm_raise(struct node *node, int type)
     buf_deinit(&request);
     return id;
 }
+
+uint64_t node_alarm_no_space(struct node *node)
+{
+    log_warn(node->logger, "message exceeded backend quota; raising alarm",
+             LOG_UINT("quota-size-bytes", node->config.limits.quota_bytes),
+             LOG_SIZE("quota-size", node->config.limits.quota_bytes),
+             LOG_STRING("error", api_error_text(API_ERROR_NO_SPACE)));
+    return node_alarm_raise(node, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
+}

@@ -426,7 +426,9 @@ static struct error *apply_request(struct node *node, const struct raft_entry *e
                            .response_size = application.response == NULL ? 0 : application.response->size,
                            .status = application.status,
                        });
-    if (application.status == API_ERROR_NO_SPACE) node_alarm_raise(node, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
+    if (application.status == API_ERROR_NO_SPACE &&
+        !node_alarm_active(node, ETCDSERVERPB__ALARM_TYPE__NOSPACE))
+        node_alarm_no_space(node);
     answer(node, &application);
     return NULL;
 }

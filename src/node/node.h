@@ -207,10 +207,10 @@ struct node_config {
     bool initial_tick_advance;
     size_t max_learners;              /* 0: 1 */
     int64_t downgrade_check_interval; /* nanoseconds; 0: as without a downgrade */
-    bool strict_reconfig_check; /* refuse membership changes that would cost the quorum */
-    cluster_sha1 *sha1;         /* what ids of added members are made of */
-    bool simple_tokens;         /* logins make tokens here; otherwise the edge makes signed ones */
-    int64_t token_ttl;          /* nanoseconds a simple token lasts unused */
+    bool strict_reconfig_check;       /* refuse membership changes that would cost the quorum */
+    cluster_sha1 *sha1;               /* what ids of added members are made of */
+    bool simple_tokens;               /* logins make tokens here; otherwise the edge makes signed ones */
+    int64_t token_ttl;                /* nanoseconds a simple token lasts unused */
     /* The bcrypt hash of a password, for entries of members older than 3.5, which log passwords as they are:
      * appended to `hash`. The salt is the same on every member. NULL: such users get no usable password. */
     void (*hash_password)(struct bytes password, const uint8_t salt[16], struct buf *hash);

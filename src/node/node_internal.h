@@ -428,6 +428,7 @@ struct error *node_alarms_recover(struct backend *backend, const struct logger *
 void node_alarm_apply(struct node *node, const Etcdserverpb__AlarmRequest *request, struct buf *response);
 /* Proposes this member's alarm of that type; returns the proposal's id. */
 uint64_t node_alarm_raise(struct node *node, int type);
+uint64_t node_alarm_no_space(struct node *node); /* tells it, too */
 
 /* ---- durations (observe.c) ---- */
 

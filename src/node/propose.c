@@ -166,11 +166,7 @@ static void refuse_for_space(struct node *node, struct node_request *request)
         node_reply(node, request, API_ERROR_NO_SPACE);
         return;
     }
-    log_warn(node->logger, "message exceeded backend quota; raising alarm",
-             LOG_UINT("quota-size-bytes", node->config.limits.quota_bytes),
-             LOG_SIZE("quota-size", node->config.limits.quota_bytes),
-             LOG_STRING("error", api_error_text(API_ERROR_NO_SPACE)));
-    uint64_t id = node_alarm_raise(node, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
+    uint64_t id = node_alarm_no_space(node);
     node_register_waiter(node, request, id, &node->proposed);
 }
 

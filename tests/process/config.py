@@ -425,7 +425,7 @@ def check_silent_peer(scratch):
     began = time.monotonic()
     try:
         with etcd.Client(leader) as client:
-            put_many(client, 16, b"x" * 1000000)
+            put_many(client, 40, b"x" * 1000000)
         wait_for(lambda: says(leader, "nothing was heard for too long"), "--raft-read-timeout")
         expect(time.monotonic() - began > 4, "too soon")
         wait_for(lambda: says(leader, "the other member does not read"), "--raft-write-timeout")
@@ -535,7 +535,7 @@ EFFECTS = {
     "socket-reuse-port": check_shared_port, "enable-grpc-gateway": check_limits_and_threads,
     "raft-read-timeout": check_silent_peer, "raft-write-timeout": check_silent_peer,
     "memory-mlock": check_memory_lock, "feature-gates": check_limits_and_threads, "io-threads": check_limits_and_threads,
-    "initial-advertise-peer-urls": check_limits_and_threads, "initial-cluster": ("process/cluster.py", "initial_cluster"),
+    "initial-advertise-peer-urls": check_limits_and_threads, "initial-cluster": check_silent_peer,
     "initial-cluster-token": (CLUSTER_UNIT, "cluster_member_id"),
     "advertise-client-urls": check_limits_and_threads, "strict-reconfig-check": (CLUSTER_UNIT, "strict"),
     "max-cluster-version": check_limits_and_threads, "auto-compaction-mode": (SURFACE, "auto-compaction"),

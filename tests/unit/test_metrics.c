@@ -1,4 +1,4 @@
-/* Prometheus' text format, requests as text, and the windows of the compactor. */
+/* Prometheus' text format, requests as text, and the schedule of the compactor. */
 #include "server/metrics_text.h"
 
 #include "api/describe.h"
@@ -144,28 +144,76 @@ static void long_requests_are_cut(void **state)
     free(key);
 }
 
-/* ---- the compactor's window ---- */
+/* ---- the compactor's schedule ---- */
 
-static void the_window_gives_the_revision_of_a_retention_ago(void **state)
+/* At second t the revision is 100 + t. */
+static int64_t look_at(struct compactor_schedule *schedule, int64_t second, bool paused)
+{
+    return compactor_schedule_look(schedule, second * LOOP_SECOND, 100 + second, paused);
+}
+
+static void periodic_compaction_keeps_the_retention(void **state)
+{
+    (void)state;
+    struct compactor_schedule schedule;
+    compactor_schedule_init(&schedule, 10 * LOOP_SECOND, 0, 0, 100);
+    assert_int_equal(schedule.step, LOOP_SECOND);
+    int64_t compacted[61] = {0};
+    for (int64_t t = 1; t <= 60; t++) {
+        bool paused = t > 30 && t < 45;
+        compacted[t] = look_at(&schedule, t, paused);
+        if (compacted[t] != 0) compactor_schedule_done(&schedule, t * LOOP_SECOND, compacted[t]);
+        /* First after the retention, then after each interval; not while somebody else leads, but at once
+         * when this member does again. */
+        assert_int_equal(compacted[t] != 0, t == 10 || t == 20 || t == 30 || t == 45 || t == 55);
+    }
+    assert_int_equal(compacted[10], 100);
+    assert_int_equal(compacted[20], 109);
+    assert_int_equal(compacted[30], 119);
+    assert_int_equal(compacted[45], 134);
+}
+
+static void a_failed_compaction_is_tried_again(void **state)
+{
+    (void)state;
+    struct compactor_schedule schedule;
+    compactor_schedule_init(&schedule, 10 * LOOP_SECOND, 0, 0, 100);
+    for (int64_t t = 1; t < 10; t++) assert_int_equal(look_at(&schedule, t, false), 0);
+    assert_int_equal(look_at(&schedule, 10, false), 100);
+    assert_int_equal(look_at(&schedule, 11, false),
+                     100); /* the window is not full before the eleventh note */
+    assert_int_equal(look_at(&schedule, 12, false), 101);
+    compactor_schedule_done(&schedule, 12 * LOOP_SECOND, 101);
+    for (int64_t t = 13; t < 22; t++) assert_int_equal(look_at(&schedule, t, false), 0);
+    assert_int_equal(look_at(&schedule, 22, false), 111);
+}
+
+static void long_retentions_have_a_bounded_window(void **state)
 {
     (void)state;
     const int64_t minute = 60 * LOOP_SECOND, hour = 60 * minute;
-    struct compactor_window window;
-    int64_t interval;
-    compactor_window_init(&window, 10 * minute, &interval);
-    assert_true(interval == minute);
-    for (int64_t at = 1; at <= 10; at++) assert_int_equal(compactor_window_note(&window, at * 100), 0);
-    /* Ten minutes after the first note. */
-    assert_int_equal(compactor_window_note(&window, 1100), 100);
-    assert_int_equal(compactor_window_note(&window, 1200), 200);
-    compactor_window_init(&window, 5 * hour, &interval);
-    assert_true(interval == 6 * minute);
-    assert_int_equal(window.need, 51);
-    /* A retention of a year still has a window with an end. */
-    compactor_window_init(&window, 8760 * hour, &interval);
-    assert_true(interval * (int64_t)(window.need - 1) <= 8760 * hour);
-    assert_true(interval * (int64_t)(window.need + 1) > 8760 * hour);
-    assert_true(window.need <= COMPACTOR_NOTES);
+    struct compactor_schedule schedule;
+    compactor_schedule_init(&schedule, 5 * hour, 0, 0, 1);
+    assert_int_equal(schedule.step, 6 * minute);
+    assert_int_equal(schedule.need, 51);
+    compactor_schedule_init(&schedule, 8760 * hour, 0, 0, 1);
+    assert_in_range(schedule.need, 1000, COMPACTOR_NOTES);
+    assert_true(schedule.interval == hour);
+    assert_true(schedule.step * (int64_t)schedule.need >= 8760 * hour);
+}
+
+static void revisions_are_counted_every_five_minutes(void **state)
+{
+    (void)state;
+    struct compactor_schedule schedule;
+    compactor_schedule_init(&schedule, 0, 1000, 0, 1);
+    assert_int_equal(schedule.step, 300 * LOOP_SECOND);
+    assert_int_equal(compactor_schedule_look(&schedule, schedule.step, 1000, false), 0);
+    assert_int_equal(compactor_schedule_look(&schedule, 2 * schedule.step, 1500, true), 0);
+    assert_int_equal(compactor_schedule_look(&schedule, 3 * schedule.step, 1500, false), 500);
+    compactor_schedule_done(&schedule, 3 * schedule.step, 500);
+    assert_int_equal(compactor_schedule_look(&schedule, 4 * schedule.step, 1500, false), 0);
+    assert_int_equal(compactor_schedule_look(&schedule, 5 * schedule.step, 1600, false), 600);
 }
 
 int main(void)
@@ -176,7 +224,10 @@ int main(void)
         cmocka_unit_test(histograms_are_cumulative),
         cmocka_unit_test(values_are_not_told),
         cmocka_unit_test(long_requests_are_cut),
-        cmocka_unit_test(the_window_gives_the_revision_of_a_retention_ago),
+        cmocka_unit_test(periodic_compaction_keeps_the_retention),
+        cmocka_unit_test(a_failed_compaction_is_tried_again),
+        cmocka_unit_test(long_retentions_have_a_bounded_window),
+        cmocka_unit_test(revisions_are_counted_every_five_minutes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -595,9 +595,9 @@ static void the_manual_page_is_up_to_date(void **state)
 static void print_rows(void)
 {
     static const char *const uses[] = {"live", "renamed", "gate", "implies", "refused", "without-effect"};
-    static const char *const types[] = {"string", "list", "urls", "optional-urls", "origins",
-                                        "choice", "gates", "bool", "anything", "uint",
-                                        "uint32", "int", "duration"};
+    static const char *const types[] = {"string", "list",  "urls",    "optional-urls", "origins",
+                                        "choice", "gates", "bool",    "anything",      "uint",
+                                        "uint32", "int",   "duration"};
     for (size_t i = 0; i < option_count; i++) {
         const struct option *option = &option_table[i];
         printf("%s\t%s\t%s\t%s\t%s\t%s\n", option->name, uses[option->use], types[option->type],
