@@ -190,5 +190,6 @@ struct error *node_backend_committed(struct node *node, struct backend_batch *ba
 
 struct error *node_backend_replaced(struct node *node)
 {
-    return backend_refresh(node->backend);
+    /* While it is away its reads are not for this side to move. They follow with the next commit. */
+    return node_backend_is_away(node) ? NULL : backend_refresh(node->backend);
 }

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/memory.h"
+#include "member/member.h"
 #include "raft/codec.h"
 
 #include <assert.h>
@@ -20,6 +21,7 @@ struct place {
     struct sim_cluster *cluster;
     size_t number;
     char name[NAME_SIZE], url[URL_SIZE];
+    char *initial; /* what it joins with; NULL: it is there from the start */
     struct fs_sim *disk;
     struct sim_member *member;
     bool paused, clock_stopped;
@@ -36,6 +38,7 @@ struct sim_cluster {
     int64_t now;
     struct sim_network *network;
     struct buf initial_cluster;
+    struct member_bootstrap bootstrap; /* of members that are added */
     struct place places[SIM_CLUSTER_MEMBERS_MAX];
     uint64_t events;
     uint64_t trace;
@@ -152,43 +155,71 @@ static void on_snapshot(void *context, const struct raft_message *message, struc
 
 /* ---- life ---- */
 
+static void introduce(struct sim_cluster *cluster, struct place *newcomer);
+
+static void on_membership(void *context)
+{
+    struct place *place = context;
+    introduce(place->cluster, place);
+}
+
+/* Its id is the one that a running member has for its address. */
+static struct error *find_running(void *context, const struct cluster_initial *initial, const char *name,
+                                  uint64_t *cluster_id, uint64_t *ids)
+{
+    struct sim_cluster *cluster = context;
+    const char *url = cluster_initial_find(initial, name)->peer_urls.items[0];
+    for (size_t i = 0; i < cluster->options.members; i++) {
+        struct sim_member *running = cluster->places[i].member;
+        if (!sim_member_is_up(running)) continue;
+        const struct cluster *known = node_cluster(sim_member_node(running));
+        for (size_t j = 0; j < cluster_member_count(known); j++) {
+            const struct cluster_member *member = cluster_member_at(known, j);
+            if (strcmp(member->peer_urls.items[0], url) != 0) continue;
+            ids[0] = member->id;
+            *cluster_id = sim_member_cluster_id(running);
+            return NULL;
+        }
+    }
+    return error_new(ERROR_NOT_FOUND, "nobody who is up knows a member at %s", url);
+}
+
 static void make_place(struct sim_cluster *cluster, size_t number)
 {
-    const struct sim_cluster_options *options = &cluster->options;
     struct place *place = &cluster->places[number];
     place->cluster = cluster;
     place->number = number;
     place->clock_rate = SIM_CLOCK_RATE_ONE;
     snprintf(place->name, sizeof(place->name), "m%zu", number);
-    snprintf(place->url, sizeof(place->url), "http://127.0.0.1:%zu", FIRST_PORT + number);
     place->disk = fs_sim_new(
         &(const struct fs_sim_options){.seed = rng_next(&cluster->rng), .file_size = UINT64_C(1) << 32});
-    if (number > 0) buf_append_byte(&cluster->initial_cluster, ',');
-    buf_printf(&cluster->initial_cluster, "%s=%s", place->name, place->url);
-    /* The texts are borrowed by the members, and the last of them grows the list. */
-    if (number + 1 < options->members) return;
-    const char *initial_cluster = buf_string(&cluster->initial_cluster);
-    for (size_t i = 0; i < options->members; i++) {
-        struct sim_member_options member = {
-            .seed = rng_next(&cluster->rng),
-            .name = cluster->places[i].name,
-            .initial_cluster = initial_cluster,
-            .peer_urls = cluster->places[i].url,
-            .snapshot_count = options->snapshot_count,
-            .wal_segment_size = options->wal_segment_size,
-            .backend_batch_limit = options->backend_batch_limit,
-            .catch_up_entries =
-                options->catch_up_entries != 0 ? options->catch_up_entries : RAFT_POSITION_MAX,
-            .write_time = options->write_time,
-            .logger = options->logger,
-            .on_reply = on_reply,
-            .on_watch = on_watch,
-            .on_peer_message = on_peer_message,
-            .on_snapshot = on_snapshot,
-            .context = &cluster->places[i],
-        };
-        cluster->places[i].member = sim_member_new(&member, cluster->places[i].disk);
-    }
+}
+
+static void make_member(struct place *place, const char *initial_cluster,
+                        const struct member_bootstrap *bootstrap)
+{
+    struct sim_cluster *cluster = place->cluster;
+    const struct sim_cluster_options *options = &cluster->options;
+    struct sim_member_options member = {
+        .seed = rng_next(&cluster->rng),
+        .name = place->name,
+        .initial_cluster = initial_cluster,
+        .peer_urls = place->url,
+        .bootstrap = bootstrap,
+        .snapshot_count = options->snapshot_count,
+        .wal_segment_size = options->wal_segment_size,
+        .backend_batch_limit = options->backend_batch_limit,
+        .catch_up_entries = options->catch_up_entries != 0 ? options->catch_up_entries : RAFT_POSITION_MAX,
+        .write_time = options->write_time,
+        .logger = options->logger,
+        .on_reply = on_reply,
+        .on_watch = on_watch,
+        .on_peer_message = on_peer_message,
+        .on_snapshot = on_snapshot,
+        .on_membership = on_membership,
+        .context = place,
+    };
+    place->member = sim_member_new(&member, place->disk);
 }
 
 struct sim_cluster *sim_cluster_new(const struct sim_cluster_options *options)
@@ -197,10 +228,35 @@ struct sim_cluster *sim_cluster_new(const struct sim_cluster_options *options)
     struct sim_cluster *cluster = mem_zalloc(1, sizeof(*cluster));
     cluster->options = *options;
     cluster->trace = FNV_BASIS;
+    cluster->bootstrap = (struct member_bootstrap){.find_running = find_running, .context = cluster};
     rng_init(&cluster->rng, options->seed);
-    cluster->network = sim_network_new(rng_next(&cluster->rng), options->members, &options->link);
-    for (size_t i = 0; i < options->members; i++) make_place(cluster, i);
+    cluster->network = sim_network_new(rng_next(&cluster->rng), SIM_CLUSTER_MEMBERS_MAX, &options->link);
+    for (size_t i = 0; i < SIM_CLUSTER_MEMBERS_MAX; i++)
+        snprintf(cluster->places[i].url, URL_SIZE, "http://127.0.0.1:%zu", FIRST_PORT + i);
+    for (size_t i = 0; i < options->members; i++) {
+        make_place(cluster, i);
+        buf_printf(&cluster->initial_cluster, "%s%s=%s", i == 0 ? "" : ",", cluster->places[i].name,
+                   cluster->places[i].url);
+    }
+    const char *initial_cluster = buf_string(&cluster->initial_cluster);
+    for (size_t i = 0; i < options->members; i++) make_member(&cluster->places[i], initial_cluster, NULL);
     return cluster;
+}
+
+const char *sim_cluster_url(const struct sim_cluster *cluster, size_t member)
+{
+    assert(member < SIM_CLUSTER_MEMBERS_MAX);
+    return cluster->places[member].url;
+}
+
+size_t sim_cluster_add(struct sim_cluster *cluster)
+{
+    assert(cluster->options.members < SIM_CLUSTER_MEMBERS_MAX);
+    struct place *place = &cluster->places[cluster->options.members];
+    make_place(cluster, cluster->options.members);
+    place->initial = mem_printf("%s=%s", place->name, place->url);
+    make_member(place, place->initial, &cluster->bootstrap);
+    return cluster->options.members++;
 }
 
 /* What became of a database that was sent; a copy of it does not count. */
@@ -234,6 +290,7 @@ void sim_cluster_free(struct sim_cluster *cluster)
         fs_sim_free(place->disk);
         empty_inbox(place, false);
         free(place->inbox);
+        free(place->initial);
     }
     sim_network_free(cluster->network);
     buf_deinit(&cluster->initial_cluster);
@@ -257,10 +314,21 @@ static void run_member(struct place *place)
 {
     struct sim_cluster *cluster = place->cluster;
     struct error *error = sim_member_run(place->member, local_time(place, cluster->now));
-    if (error != NULL)
+    if (error != NULL) {
         fail(place, error);
-    else
-        happen_to(cluster, place->number, SIM_EVENT_RUN);
+        return;
+    }
+    happen_to(cluster, place->number, SIM_EVENT_RUN);
+    if (!sim_member_is_removed(place->member)) return;
+    error = sim_cluster_stop(cluster, place->number);
+    if (error != NULL) fail(place, error);
+}
+
+/* Those who know that the sender was removed do not listen to it. */
+static bool is_from_removed(const struct place *place, const struct sim_packet *packet)
+{
+    return cluster_is_removed(node_cluster(sim_member_node(place->member)),
+                              sim_member_id(place->cluster->places[packet->from].member));
 }
 
 static void receive(struct place *place, const struct sim_packet *packet, const struct raft_message *message)
@@ -334,7 +402,7 @@ static void deliver(struct sim_cluster *cluster)
     bool taken = sim_network_take(cluster->network, cluster->now, &packet);
     assert(taken);
     struct place *place = &cluster->places[packet.to];
-    if (!sim_member_is_up(place->member))
+    if (!sim_member_is_up(place->member) || is_from_removed(place, &packet))
         refuse(cluster, &packet);
     else if (place->paused)
         keep_for_later(place, &packet);

@@ -21,6 +21,9 @@
  * Requests that were under way when a member goes down come back with API_ERROR_STOPPED: nobody knows whether
  * they were done.
  *
+ * Members can be added: MemberAdd with the address of the next place, then sim_cluster_add, then start it.
+ * One that learns that it was removed stops, and nobody hears it any more.
+ *
  * Snapshots between members travel with their database, which takes a random time; the sender is told what
  * became of it.
  */
@@ -99,6 +102,11 @@ bool sim_cluster_is_paused(const struct sim_cluster *cluster, size_t member);
 /* The place of the member with this raft id; sim_cluster_members when there is none. */
 size_t sim_cluster_find(const struct sim_cluster *cluster, uint64_t id);
 
+/* The peer address of a place; also of the one that sim_cluster_add makes next. */
+const char *sim_cluster_url(const struct sim_cluster *cluster, size_t member);
+/* One more place, whose member joins the cluster when it is first started. Somebody who is up must have its
+ * address as a member's by then. */
+size_t sim_cluster_add(struct sim_cluster *cluster);
 /* The member must be down. An error: it found something on its disk that it cannot start from. */
 struct error *sim_cluster_start(struct sim_cluster *cluster, size_t member)
     __attribute__((warn_unused_result));

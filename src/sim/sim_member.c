@@ -80,6 +80,16 @@ uint64_t sim_member_id(const struct sim_member *member)
     return member->member.id;
 }
 
+uint64_t sim_member_cluster_id(const struct sim_member *member)
+{
+    return member->member.cluster_id;
+}
+
+bool sim_member_is_removed(const struct sim_member *member)
+{
+    return member->node != NULL && member->ready.removed;
+}
+
 struct fs_sim *sim_member_disk(struct sim_member *member)
 {
     return member->disk;
@@ -132,6 +142,7 @@ static void configure(struct sim_member *member, struct node_config *config)
         .client_urls = client_urls,
         .client_url_count = 1,
         .version = SIM_MEMBER_VERSION,
+        .sha1 = digest,
         .seed = rng_next(&member->rng),
         .logger = member->options.logger,
     };
@@ -147,6 +158,8 @@ struct error *sim_member_start(struct sim_member *member, int64_t now)
         .initial_cluster = member->options.initial_cluster,
         .initial_cluster_token = "sim",
         .initial_advertise_peer_urls = member->options.peer_urls,
+        .initial_cluster_exists = member->options.bootstrap != NULL,
+        .bootstrap = member->options.bootstrap,
         .fs = fs,
         .logger = member->options.logger,
         .sha1 = digest,
@@ -384,6 +397,8 @@ static struct error *collect(struct sim_member *member)
         member->batch_done = member->now + some_time(member);
     }
     if (member->ready.install != 0) begin_install(member);
+    if (member->ready.membership_changed && member->options.on_membership != NULL)
+        member->options.on_membership(member->options.context);
     return NULL;
 }
 

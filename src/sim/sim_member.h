@@ -21,6 +21,7 @@
 #include "storage/fs_sim.h"
 
 struct sim_member;
+struct member_bootstrap;
 
 /* The etcd release whose level they have. */
 #define SIM_MEMBER_VERSION "3.6.14"
@@ -30,11 +31,12 @@ struct sim_member_options {
     const char *name;
     const char *initial_cluster; /* "m=http://..." */
     const char *peer_urls;
-    uint64_t snapshot_count;      /* 0: etcd's */
-    uint64_t wal_segment_size;    /* 0: etcd's */
-    uint64_t backend_batch_limit; /* 0: etcd's */
-    uint64_t catch_up_entries;    /* 0: few */
-    int64_t write_time;           /* nanoseconds that a log write or a commit takes on average; 0: 1 ms */
+    const struct member_bootstrap *bootstrap; /* not NULL: it joins a running cluster; borrowed */
+    uint64_t snapshot_count;                  /* 0: etcd's */
+    uint64_t wal_segment_size;                /* 0: etcd's */
+    uint64_t backend_batch_limit;             /* 0: etcd's */
+    uint64_t catch_up_entries;                /* 0: few */
+    int64_t write_time; /* nanoseconds that a log write or a commit takes on average; 0: 1 ms */
     const struct logger *logger;
     /* Requests come back, watch responses come out; called inside sim_member_run, _crash and _stop. */
     void (*on_reply)(void *context, struct node_request *request);
@@ -44,6 +46,8 @@ struct sim_member_options {
     /* A RAFT_SNAP with its database; both borrowed. node_snapshot_reported is to follow, unless the member
      * has fallen meanwhile. May be NULL like the one above. */
     void (*on_snapshot)(void *context, const struct raft_message *message, struct blob *image);
+    /* It sees other members than before. May be NULL. */
+    void (*on_membership)(void *context);
     void *context;
 };
 
@@ -58,6 +62,9 @@ bool sim_member_is_up(const struct sim_member *member);
 /* NULL while it is down. */
 struct node *sim_member_node(struct sim_member *member);
 uint64_t sim_member_id(const struct sim_member *member); /* 0 before its first start */
+uint64_t sim_member_cluster_id(const struct sim_member *member);
+/* It knows that it was removed from the cluster: it is to be stopped. */
+bool sim_member_is_removed(const struct sim_member *member);
 struct fs_sim *sim_member_disk(struct sim_member *member);
 /* The time of its last run. */
 int64_t sim_member_now(const struct sim_member *member);

@@ -49,6 +49,8 @@ static const ProtobufCMessageDescriptor *answer_to(enum node_operation operation
         return &etcdserverpb__member_promote_response__descriptor;
     case NODE_MEMBER_LIST:
         return &etcdserverpb__member_list_response__descriptor;
+    case NODE_ALARM:
+        return &etcdserverpb__alarm_response__descriptor;
     case NODE_MOVE_LEADER:
         return &etcdserverpb__move_leader_response__descriptor;
     default:
