@@ -54,6 +54,7 @@ struct options_tls {
 };
 
 struct options {
+    const char *auth_token;
     const char *name;
     const char *data_dir;
     const char *wal_dir;
@@ -84,6 +85,8 @@ struct options {
     const char *tls_min_version, *tls_max_version; /* "TLS1.2", "TLS1.3", "" */
     uint64_t self_signed_cert_validity;            /* years */
     uint64_t snapshot_count;
+    uint64_t bcrypt_cost;
+    uint64_t auth_token_ttl; /* seconds */
     uint64_t snapshot_catchup_entries;
     uint64_t heartbeat_interval; /* ms */
     uint64_t election_timeout;   /* ms */

@@ -59,7 +59,6 @@
     }
 
 #define NO_TLS       "this release has no TLS"
-#define NO_AUTH      "this release has no authentication"
 #define NO_DISCOVERY "this release has no discovery, and starting alone would found another cluster"
 #define CLIENT_TLS   "client-transport-security/"
 #define PEER_TLS     "peer-transport-security/"
@@ -260,9 +259,10 @@ const struct option option_table[] = {
     LIVE("cors", OPTION_ORIGINS, cors, "*", "Origins whose web pages may use the HTTP API; *: all."),
     LIVE("host-whitelist", OPTION_LIST, host_whitelist, "*",
          "Host names by which HTTP clients may call this server; *: all."),
-    LACKING("auth-token", OPTION_STRING, NULL, "simple", "Kind of the tokens of users.", NO_AUTH),
-    LACKING("bcrypt-cost", OPTION_UINT, NULL, "10", "Cost of hashing a password.", NO_AUTH),
-    LACKING("auth-token-ttl", OPTION_UINT, NULL, "300", "Seconds that a simple token lasts.", NO_AUTH),
+    LIVE("auth-token", OPTION_STRING, auth_token, "simple",
+         "Kind of the tokens of users: simple, or jwt,sign-method=METHOD,priv-key=FILE,pub-key=FILE,ttl=5m."),
+    LIVE("bcrypt-cost", OPTION_UINT, bcrypt_cost, "10", "Cost of hashing a password, 4 to 31."),
+    LIVE("auth-token-ttl", OPTION_UINT, auth_token_ttl, "300", "Seconds that a simple token lasts unused."),
 
     /* Logging, profiling and monitoring */
     LIVE("logger", OPTION_STRING, logger, "zap", "'zap' writes structured lines."),

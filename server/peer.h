@@ -41,6 +41,7 @@ struct peers_config {
     int64_t dial_timeout;                      /* nanoseconds */
     int64_t request_timeout;                   /* nanoseconds; for whole requests */
     int64_t read_timeout, write_timeout; /* nanoseconds; a stream on which nothing moves so long is dead */
+    const struct token_provider *tokens; /* whose those are that other members pass on */
     const struct logger *logger;
     /* Another member says that this one was removed from the cluster; once. */
     void (*on_removed)(void *context);

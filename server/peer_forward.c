@@ -31,6 +31,7 @@ struct kind {
     enum api_error (*refused)(const struct node_request *request, int status, struct bytes body,
                               struct buf *response);
     bool has_revision; /* in the header */
+    bool passes_token; /* the leader judges who asks */
 };
 
 struct forward {
@@ -162,10 +163,11 @@ static enum api_error promotion_refused(const struct node_request *request, int 
 
 static const struct kind kinds[] = {
     {NODE_LEASE_KEEP_ALIVE, "/leases", "application/protobuf", write_renewal, take_renewal, renewal_refused,
-     true},
+     true, false},
     {NODE_LEASE_TIME_TO_LIVE, "/leases/internal", "application/protobuf", write_time_to_live,
-     take_time_to_live, time_to_live_refused, true},
-    {NODE_MEMBER_PROMOTE, PEER_PROMOTE_PATH, NULL, write_promotion, take_members, promotion_refused, false},
+     take_time_to_live, time_to_live_refused, true, false},
+    {NODE_MEMBER_PROMOTE, PEER_PROMOTE_PATH, NULL, write_promotion, take_members, promotion_refused, false,
+     true},
 };
 
 static const struct kind *find_kind(enum node_operation operation)
@@ -186,9 +188,25 @@ static void forward_free(struct forward *forward)
     free(forward);
 }
 
+/* The keys of a lease were asked for under permissions that have changed meanwhile. */
+static bool is_stale(const struct forward *forward)
+{
+    const struct node_request *request = &forward->rpc->request;
+    struct node_metrics *metrics = engine_node_metrics(forward->peers->engine);
+    return request->operation == NODE_LEASE_TIME_TO_LIVE &&
+           ((const Etcdserverpb__LeaseTimeToLiveRequest *)request->message)->keys &&
+           metric_gauge_read(&metrics->auth_enabled) != 0 &&
+           (uint64_t)metric_gauge_read(&metrics->auth_revision) != request->auth_revision;
+}
+
 static void finish(struct forward *forward, enum api_error error, struct blob *response)
 {
     struct rpc *rpc = forward->rpc;
+    if (error == API_OK && is_stale(forward)) {
+        blob_unref(response);
+        response = NULL;
+        error = API_ERROR_AUTH_OLD_REVISION;
+    }
     forward_free(forward);
     rpc->request.error = error;
     rpc->request.response = response;
@@ -305,13 +323,19 @@ static void post(struct forward *forward, struct http1_client *client)
     struct buf target = {0}, body = {0};
     buf_append_string(&target, kind->target);
     kind->write(&forward->rpc->request, &target, &body);
-    struct http_header content_type = {.name = BYTES_LITERAL("Content-Type")};
-    if (kind->content_type != NULL) content_type.value = bytes_from_string(kind->content_type);
+    struct http_header headers[2];
+    size_t header_count = 0;
+    if (kind->content_type != NULL)
+        headers[header_count++] = (struct http_header){.name = BYTES_LITERAL("Content-Type"),
+                                                       .value = bytes_from_string(kind->content_type)};
+    if (kind->passes_token && forward->rpc->request.identity.token.size > 0)
+        headers[header_count++] = (struct http_header){.name = BYTES_LITERAL("Authorization"),
+                                                       .value = forward->rpc->request.identity.token};
     struct http1_client_options options = {
         .method = "POST",
         .target = buf_string(&target),
-        .headers = &content_type,
-        .header_count = kind->content_type != NULL,
+        .headers = headers,
+        .header_count = header_count,
         .body = buf_bytes(&body),
         .deadline = forward->rpc->forwarded_at + forward->peers->config.request_timeout,
         .handler = &forward_handler,

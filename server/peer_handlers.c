@@ -6,6 +6,7 @@
 #include "base/wire.h"
 #include "cluster/json_reader.h"
 #include "raft/codec.h"
+#include "server/identity.h"
 #include "server/rpc.h"
 
 #include <inttypes.h>
@@ -245,6 +246,7 @@ static void serve_version(struct http_exchange *exchange)
 
 struct question {
     struct rpc rpc;
+    struct arena *arena; /* what the identity points to; NULL: as root */
     union {
         Etcdserverpb__RangeRequest range;
         Etcdserverpb__HashKVRequest hash;
@@ -264,6 +266,18 @@ static struct question *question_new(struct http_exchange *exchange, enum node_o
     return question;
 }
 
+/* Leases another member asks for on behalf of clients that it has checked. Promoting takes an administrator
+ * here, too: anybody who reaches the peer port could ask. */
+static void identify(struct question *question, struct http_exchange *exchange)
+{
+    struct node_request *request = &question->rpc.request;
+    struct bytes token;
+    request->internal = false;
+    question->arena = arena_new();
+    if (http_request_header(exchange, "Authorization", &token))
+        identity_of_token(peers_of(exchange)->config.tokens, token, question->arena, &request->identity);
+}
+
 static bool question_failed(const struct rpc *rpc)
 {
     return rpc->request.error != API_OK || rpc->request.error_text != NULL;
@@ -273,6 +287,7 @@ static void question_free(struct rpc *rpc)
 {
     http_exchange_unref(rpc->context);
     blob_unref(rpc->request.response);
+    arena_free(((struct question *)rpc)->arena);
     free((struct question *)rpc);
 }
 
@@ -482,6 +497,7 @@ static void serve_promotion(struct http_exchange *exchange)
         struct question *question = question_new(exchange, NODE_MEMBER_PROMOTE, promotion_done);
         etcdserverpb__member_promote_request__init(&question->promotion);
         question->promotion.id = id;
+        identify(question, exchange);
         question->rpc.request.message = &question->promotion;
         question->rpc.stays = true;
         rpc_start(&question->rpc, peers->engine);

@@ -13,14 +13,17 @@
 #include "server/compactor.h"
 #include "server/corruption_monitor.h"
 #include "server/engine.h"
+#include "server/helper_pool.h"
 #include "server/http_endpoints.h"
 #include "server/metrics.h"
 #include "server/notify.h"
+#include "server/password.h"
 #include "server/peer.h"
 #include "server/rpc.h"
 #include "server/security.h"
 #include "server/service.h"
 #include "server/startup.h"
+#include "server/token_provider.h"
 
 #include <assert.h>
 #include <openssl/sha.h>
@@ -41,6 +44,8 @@ enum {
     IO_LOOPS_MAX = 8,
     LISTENERS_MAX = 64,
     RESERVED_DESCRIPTORS = 150,
+    TOKEN_TTL_DEFAULT = 300, /* seconds */
+    HELPER_QUEUE_MAX = 1000,
     NODE_QUEUE_MAX = 20000,
     METHODS_TABLE_MAX = 64
 };
@@ -101,6 +106,8 @@ struct server {
     struct wal_metrics wal_metrics;
     struct snap_metrics snap_metrics;
     struct call_observer *observer;
+    struct token_provider tokens;
+    struct helper_pool *helpers;
     struct compactor *compactor;
     struct service_context services;
     struct grpc_server_config grpc_config;
@@ -148,6 +155,13 @@ static size_t choose_io_loops(const struct options *options)
     return wanted < 1 ? 1 : wanted > IO_LOOPS_MAX ? IO_LOOPS_MAX : wanted;
 }
 
+/* Half of the processors: logins must not take the whole machine. */
+static size_t choose_helpers(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    return processors < 4 ? 1 : (size_t)processors / 2;
+}
+
 static uint64_t quota_of(const struct options *options)
 {
     if (options->quota_backend_bytes < 0) return 0;
@@ -169,6 +183,24 @@ static uint64_t now_nanoseconds(void *context)
 {
     (void)context;
     return (uint64_t)clock_monotonic();
+}
+
+/* None is etcd's default as well. */
+static int64_t token_ttl(const struct options *options)
+{
+    uint64_t most = INT64_MAX / LOOP_SECOND, seconds = options->auth_token_ttl;
+    if (seconds == 0) seconds = TOKEN_TTL_DEFAULT;
+    return (int64_t)(seconds < most ? seconds : most) * LOOP_SECOND;
+}
+
+static unsigned bcrypt_cost(struct server *server)
+{
+    uint64_t cost = server->options->bcrypt_cost;
+    if (cost >= PASSWORD_COST_MIN && cost <= PASSWORD_COST_MAX) return (unsigned)cost;
+    log_warn(server->logger, "use default bcrypt cost instead of the invalid given cost",
+             LOG_INT("min-cost", PASSWORD_COST_MIN), LOG_INT("max-cost", PASSWORD_COST_MAX),
+             LOG_INT("default-cost", PASSWORD_COST_DEFAULT), LOG_UINT("given-cost", cost));
+    return PASSWORD_COST_DEFAULT;
 }
 
 static void configure_node(struct server *server)
@@ -203,8 +235,9 @@ static void configure_node(struct server *server)
         .max_learners = (size_t)options->max_learners,
         .downgrade_check_interval = options->downgrade_check_time,
         .sha1 = sha1,
-        .simple_tokens = true,
-        .token_ttl = 300 * LOOP_SECOND,
+        .simple_tokens = server->tokens.kind == TOKEN_SIMPLE,
+        .token_ttl = token_ttl(options),
+        .hash_password = password_hash_salted,
         .seed = (uint64_t)clock_wall() ^ server->member.id,
         .logger = server->logger,
         .now = now_nanoseconds,
@@ -321,6 +354,10 @@ static void make_io(struct server *server)
         .engine = server->engine,
         .backend = server->member.backend,
         .logger = server->logger,
+        .helpers = server->helpers,
+        .tokens = &server->tokens,
+        .bcrypt_cost = bcrypt_cost(server),
+        .client_cert_auth = options->client_tls.client_cert_auth,
         .queue_limit = NODE_QUEUE_MAX,
     };
     server->grpc_config = (struct grpc_server_config){
@@ -372,6 +409,7 @@ static struct error *make_peers(struct server *server)
         .version = ETCD_VERSION,
         .own_urls = &io->urls,
         .security = tls_security(server->security.dial),
+        .tokens = &server->tokens,
         .endpoints = &server->endpoints,
         .dial_timeout = LOOP_SECOND + election,
         .request_timeout = request_timeout(options),
@@ -714,6 +752,8 @@ static struct error *stop(struct server *server)
     loop_run_once(server->control, 0); /* what the compactor waits for has come back */
     compactor_free(server->compactor);
     free_io(server);
+    helper_pool_free(server->helpers);
+    token_provider_deinit(&server->tokens);
     call_observer_free(server->observer);
     free_peers(server);
     for (size_t i = 0; i < server->bound_count; i++) free(server->bound[i].address);
@@ -920,6 +960,8 @@ static struct error *start(struct server *server)
     TRY(security_init(&server->security, server->options, server->logger));
     TRY(bind_ports(server));
     options_log(server->options, server->logger, server->was_initialized);
+    TRY(token_provider_init(&server->tokens, server->options->auth_token, server->logger));
+    server->helpers = helper_pool_new(choose_helpers(), HELPER_QUEUE_MAX);
     TRY(open_member(server));
     TRY(start_engine(server));
     connect_metrics(server);

@@ -21,7 +21,11 @@ struct service_context {
     const struct logger *logger;
     atomic_uint snapshots, defragments; /* under way */
     struct call_observer *observer;
-    size_t queue_limit; /* tasks waiting for the node beyond which requests are refused */
+    struct helper_pool *helpers;
+    const struct token_provider *tokens;
+    unsigned bcrypt_cost;
+    bool client_cert_auth; /* the common name in a verified certificate is a user */
+    size_t queue_limit;    /* tasks waiting for the node beyond which requests are refused */
 };
 
 extern const struct grpc_method *const service_kv_methods[];
@@ -29,6 +33,7 @@ extern const struct grpc_method *const service_watch_methods[];
 extern const struct grpc_method *const service_lease_methods[];
 extern const struct grpc_method *const service_cluster_methods[];
 extern const struct grpc_method *const service_maintenance_methods[];
+extern const struct grpc_method *const service_auth_methods[];
 extern const struct grpc_method *const service_health_methods[];
 /* Rows of service_maintenance_methods. */
 extern const struct grpc_method service_snapshot_method, service_defragment_method;

@@ -122,6 +122,7 @@ struct node_identity {
     enum node_identity_kind kind;
     struct bytes text;
     uint64_t revision;
+    struct bytes token; /* as it was shown, for passing the request on to the leader */
 };
 
 /* One request. Allocated by the edge; the node borrows it from node_submit until it comes back, exactly once,

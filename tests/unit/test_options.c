@@ -221,8 +221,6 @@ static void what_is_lacking_refuses_the_start(void **state)
 {
     (void)state;
     struct parse p;
-    refuses("--auth-token=jwt,pub-key=x", "", OPTIONS_REFUSED,
-            "--auth-token=jwt,pub-key=x: this release has no authentication");
     refuses("", "ETCD_FORCE_NEW_CLUSTER=true", OPTIONS_REFUSED,
             "--force-new-cluster=true: this release cannot force a new cluster out of an old one");
     refuses("--proxy=on", "", OPTIONS_REFUSED,
@@ -230,7 +228,7 @@ static void what_is_lacking_refuses_the_start(void **state)
     refuses("--feature-gates=LeaseCheckpoint=true", "", OPTIONS_REFUSED,
             "--feature-gates=LeaseCheckpoint=true: this release has no lease checkpoints");
     /* The default, said aloud, asks for nothing. */
-    accepts(&p, "--client-cert-auth=false --cert-file= --auth-token-ttl=300", "");
+    accepts(&p, "--client-cert-auth=false --cert-file= --force-new-cluster=false", "");
     done(&p);
 }
 
