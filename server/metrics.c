@@ -728,6 +728,55 @@ static void write_links(struct metrics_writer *writer, struct metrics_sources *s
     }
 }
 
+#define SNAPSHOT_FAMILIES(word)                                                                              \
+    {                                                                                                        \
+        {"etcd_network_snapshot_" word "_success", "Total number of successful snapshot " word "s"},         \
+            {"etcd_network_snapshot_" word "_failures", "Total number of snapshot " word " failures"},       \
+            {"etcd_network_snapshot_" word "_inflights_total",                                               \
+             "Total number of inflight snapshot " word "s"},                                                 \
+        {                                                                                                    \
+            "etcd_network_snapshot_" word "_total_duration_seconds",                                         \
+                "Total latency distributions of v3 snapshot " word "s"                                       \
+        }                                                                                                    \
+    }
+
+enum { SNAPSHOT_SUCCESSES, SNAPSHOT_FAILURES, SNAPSHOT_IN_FLIGHT, SNAPSHOT_DURATION, SNAPSHOT_FAMILY_COUNT };
+
+static void write_snapshot_family(struct metrics_writer *writer, const struct peer_list *list,
+                                  size_t direction, size_t family)
+{
+    char labels[LABELS_MAX];
+    for (size_t i = 0; i < list->count; i++) {
+        struct peer_snapshot_metrics *snapshots = &list->items[i]->snapshots[direction];
+        double values[] = {(double)metric_read(&snapshots->successes),
+                           (double)metric_read(&snapshots->failures),
+                           (double)metric_gauge_read(&snapshots->in_flight)};
+        if (values[0] + values[1] + values[2] == 0) continue;
+        snprintf(labels, sizeof(labels), "%s=\"%llx\"", direction == PEER_SENT ? "To" : "From",
+                 (unsigned long long)list->items[i]->id);
+        if (family == SNAPSHOT_DURATION)
+            metrics_histogram(writer, labels, &snapshots->duration, SECONDS);
+        else
+            metrics_sample(writer, labels, values[family]);
+    }
+}
+
+/* As in etcd, a member appears when there was a snapshot for it or from it. */
+static void write_snapshots(struct metrics_writer *writer, const struct peer_list *list)
+{
+    static const struct {
+        const char *name, *help;
+    } families[][SNAPSHOT_FAMILY_COUNT] = {
+        [PEER_SENT] = SNAPSHOT_FAMILIES("send"), [PEER_RECEIVED] = SNAPSHOT_FAMILIES("receive")};
+    static const char *const types[] = {"counter", "counter", "gauge", "histogram"};
+    for (size_t direction = 0; direction < 2; direction++)
+        for (size_t family = 0; family < SNAPSHOT_FAMILY_COUNT; family++) {
+            metrics_begin(writer, families[direction][family].name, types[family],
+                          families[direction][family].help);
+            write_snapshot_family(writer, list, direction, family);
+        }
+}
+
 static void write_peers(struct metrics_writer *writer, struct metrics_sources *sources)
 {
     struct peer_list list = {.count = 0};
@@ -747,6 +796,7 @@ static void write_peers(struct metrics_writer *writer, struct metrics_sources *s
                 "The total number of receive failures from peers.", "From",
                 offsetof(struct peer_metrics, received_failures));
     write_links(writer, sources, &list);
+    write_snapshots(writer, &list);
     metrics_begin(writer, "etcd_network_peer_round_trip_time_seconds", "histogram",
                   "Round-Trip-Time histogram between peers");
     for (size_t i = 0; i < list.count; i++) {

@@ -177,11 +177,11 @@ static void run_report(struct engine *engine, struct node *node, struct engine_t
     free(report);
 }
 
-static struct peer_report *report_new(const struct peer *peer, int kind)
+static struct peer_report *report_new(uint64_t id, int kind)
 {
     struct peer_report *report = mem_zalloc(1, sizeof(*report));
     report->task.run = run_report;
-    report->id = peer->id;
+    report->id = id;
     report->kind = kind;
     return report;
 }
@@ -191,20 +191,20 @@ void peer_report_unreachable(struct peer *peer)
     int64_t now = loop_now(peer->peers->config.loop);
     if (now - peer->reported_at < PEER_REPORT_INTERVAL || peer->peers->closed) return;
     peer->reported_at = now;
-    engine_post(peer->peers->engine, &report_new(peer, REPORT_UNREACHABLE)->task);
+    engine_post(peer->peers->engine, &report_new(peer->id, REPORT_UNREACHABLE)->task);
 }
 
-void peer_report_snapshot(struct peer *peer, bool success)
+void peers_report_snapshot(struct peers *peers, uint64_t id, bool success)
 {
-    if (peer->peers->closed) return;
-    engine_post(peer->peers->engine,
-                &report_new(peer, success ? REPORT_SNAPSHOT_SENT : REPORT_SNAPSHOT_FAILED)->task);
+    if (peers->closed) return;
+    engine_post(peers->engine,
+                &report_new(id, success ? REPORT_SNAPSHOT_SENT : REPORT_SNAPSHOT_FAILED)->task);
 }
 
 void peer_report_version(struct peer *peer, const char *version)
 {
     if (peer->peers->closed) return;
-    struct peer_report *report = report_new(peer, REPORT_VERSION);
+    struct peer_report *report = report_new(peer->id, REPORT_VERSION);
     if (version != NULL) snprintf(report->version, sizeof(report->version), "%s", version);
     engine_post(peer->peers->engine, &report->task);
 }
@@ -214,7 +214,7 @@ void peer_report_version(struct peer *peer, const char *version)
 static void report_active(const struct peer *peer)
 {
     if (peer->peers->closed) return;
-    struct peer_report *report = report_new(peer, REPORT_ACTIVE);
+    struct peer_report *report = report_new(peer->id, REPORT_ACTIVE);
     report->since = peer->active_since;
     engine_post(peer->peers->engine, &report->task);
 }
@@ -317,6 +317,8 @@ static struct peer_metrics *metrics_of(struct peers *peers, uint64_t id)
     /* 0.1 ms, doubled 15 times: etcd's buckets */
     entry->metrics.round_trip.first = 100000;
     entry->metrics.round_trip.count = 16;
+    for (size_t i = 0; i < 2; i++)
+        entry->metrics.snapshots[i].duration = (struct metric_histogram)METRIC_HISTOGRAM(100000000, 10);
     entry->next = first;
     atomic_store(&peers->metrics, entry);
     return &entry->metrics;
@@ -354,6 +356,7 @@ static void stop_peer(struct peer *peer)
     peer_pipeline_stop(peer);
     peer_prober_stop(peer);
     peer_forward_stop(peer);
+    peer_sendings_stop(peer);
     metric_set(&peer->metrics->active, 0);
     log_info(peer->peers->logger, "stopped remote peer", LOG_STRING("remote-peer-id", peer->id_text));
     LIST_REMOVE(peer, link);
@@ -467,6 +470,11 @@ static void on_wake(struct loop *loop, struct loop_task *task)
         mail = mail->next;
         peer_forward(peers, request);
     }
+    for (struct mail *mail = mailbox_take(&peers->snapshots); mail != NULL;) {
+        struct mail *next = mail->next;
+        peer_sending_begin(peers, mail);
+        mail = next;
+    }
     struct peer *peer;
     LIST_FOREACH (peer, &peers->list, link)
         for (size_t i = 0; i < PEER_STREAMS; i++) peer_writer_pump(&peer->writers[i]);
@@ -474,8 +482,8 @@ static void on_wake(struct loop *loop, struct loop_task *task)
 
 /* ---- any thread ---- */
 
-/* One wake-up for both mailboxes: asked for by whoever finds none asked for. */
-static void wake(struct peers *peers)
+/* One wake-up for all mailboxes: asked for by whoever finds none asked for. */
+void peers_wake(struct peers *peers)
 {
     if (!atomic_exchange(&peers->woken, true)) loop_post(peers->config.loop, &peers->wake);
 }
@@ -487,7 +495,7 @@ void peers_send(struct peers *peers, struct mail *messages)
         mailbox_put(&peers->outgoing, messages);
         messages = next;
     }
-    wake(peers);
+    peers_wake(peers);
 }
 
 void peers_set_membership(struct peers *peers, const struct cluster *cluster)
@@ -495,14 +503,14 @@ void peers_set_membership(struct peers *peers, const struct cluster *cluster)
     struct membership *membership = mem_alloc(sizeof(*membership));
     membership->cluster = cluster_copy(cluster);
     mailbox_put(&peers->memberships, &membership->mail);
-    wake(peers);
+    peers_wake(peers);
 }
 
 void peers_ask_leader(struct peers *peers, struct node_request *request)
 {
     rpc_leaves(CONTAINER(request, struct rpc, request));
     mailbox_put(&peers->questions, &request->mail);
-    wake(peers);
+    peers_wake(peers);
 }
 
 void peers_visit_metrics(struct peers *peers, void (*visit)(void *context, struct peer_metrics *metrics),
@@ -540,6 +548,9 @@ struct peers *peers_new(const struct peers_config *config)
     mailbox_init(&peers->outgoing);
     mailbox_init(&peers->memberships);
     mailbox_init(&peers->questions);
+    mailbox_init(&peers->snapshots);
+    LIST_INIT(&peers->sendings);
+    LIST_INIT(&peers->receivings);
     LIST_INIT(&peers->forwards);
     peers->wake.run = on_wake;
     peers->hand_in.run = hand_in;
@@ -569,6 +580,12 @@ void peers_close(struct peers *peers)
     peer_forward_close(peers);
     peer_hash_close(peers);
     while (!LIST_EMPTY(&peers->list)) stop_peer(LIST_FIRST(&peers->list));
+    peer_receivings_stop(peers);
+}
+
+bool peers_are_busy(const struct peers *peers)
+{
+    return peers->helpers > 0;
 }
 
 void peers_free(struct peers *peers)
@@ -577,6 +594,8 @@ void peers_free(struct peers *peers)
     assert(LIST_EMPTY(&peers->list) && peers->batch == NULL);
     peers->closed = true;
     on_wake(peers->config.loop, &peers->wake);
+    peer_receivings_free(peers);
+    assert(peers->helpers == 0 && LIST_EMPTY(&peers->sendings));
     for (struct peer_metrics_entry *entry = peers->metrics; entry != NULL;) {
         struct peer_metrics_entry *next = entry->next;
         free(entry);

@@ -3,7 +3,7 @@
  *     node thread ──peers_send──▶ ┌ peers (one loop) ──────────────────────────────┐
  *                                 │ writer  message stream   the body of their GET │ ──▶
  *                                 │ writer  msgapp stream    the body of their GET │ ──▶  other
- *                                 │ pipeline                 our POST /raft        │ ──▶  members
+ *                                 │ pipeline, snapshots      our POSTs             │ ──▶  members
  *     node thread ◀─engine_post── │ readers                  our GETs to them      │ ◀──
  *                                 │ handlers                 their POSTs to us     │ ◀──
  *                                 └────────────────────────────────────────────────┘
@@ -43,6 +43,10 @@ struct peers_config {
     int64_t read_timeout, write_timeout; /* nanoseconds; a stream on which nothing moves so long is dead */
     const struct token_provider *tokens; /* whose those are that other members pass on */
     const struct logger *logger;
+    struct fs *fs; /* where received databases go */
+    const char *snap_directory;
+    struct snap_metrics *snap_metrics;
+    uint64_t (*now)(void *context); /* nanoseconds, to measure writing with */
     /* Another member says that this one was removed from the cluster; once. */
     void (*on_removed)(void *context);
     void *context;
@@ -58,11 +62,16 @@ void peers_set_engine(struct peers *peers, struct engine *engine);
 void peers_add_remote(struct peers *peers, uint64_t id, const struct cluster_urls *urls);
 /* Ends all connections and requests; no engine_post follows. Messages that still come are dropped. */
 void peers_close(struct peers *peers);
-/* Closed (or never run), and the loop has ended. NULL is allowed. */
+/* Closed; helper threads are still reading or writing a database: run the loop until they are not. */
+bool peers_are_busy(const struct peers *peers);
+/* Closed (or never run), not busy, and the loop has ended. NULL is allowed. */
 void peers_free(struct peers *peers);
 
 /* Any thread: struct node_peer_message, oldest first; taken. */
 void peers_send(struct peers *peers, struct mail *messages);
+/* Any thread: engine_config.on_snapshot. */
+void peers_send_snapshot(struct peers *peers, struct node_peer_message *message,
+                         const struct backend_reader *reader);
 /* Any thread: the cluster as it is now; copied. */
 void peers_set_membership(struct peers *peers, const struct cluster *cluster);
 
@@ -82,12 +91,21 @@ const struct http_router *peers_router(const struct peers *peers);
  * known. Loop thread. */
 int64_t peers_connected_for(const struct peers *peers, uint64_t id);
 
-/* What the network_peer_* metrics say of one member. */
+enum { PEER_SENT, PEER_RECEIVED };
+
+struct peer_snapshot_metrics {
+    metric_counter successes, failures;
+    metric_gauge in_flight;
+    struct metric_histogram duration; /* of successes */
+};
+
+/* What the network_peer_* and network_snapshot_* metrics say of one member. */
 struct peer_metrics {
     uint64_t id;
     metric_counter sent_bytes, received_bytes, sent_failures, received_failures, disconnects;
     metric_gauge active;
     struct metric_histogram round_trip;
+    struct peer_snapshot_metrics snapshots[2]; /* [PEER_SENT], [PEER_RECEIVED] */
 };
 /* Any thread: calls `visit` for each member that was ever known, in no order. */
 void peers_visit_metrics(struct peers *peers, void (*visit)(void *context, struct peer_metrics *metrics),

@@ -198,10 +198,18 @@ static void serve_message(struct http_exchange *exchange)
 
 /* ---- POST /raft/snapshot ---- */
 
-static void serve_snapshot(struct http_exchange *exchange)
+static void begin_snapshot(struct http_exchange *exchange)
 {
+    struct bytes from = BYTES_EMPTY;
+    uint64_t id = RAFT_NONE;
     if (!is_welcome(exchange, "POST")) return;
-    refuse(exchange, 500, "failed to save KV snapshot (this release takes in no snapshots)");
+    remember_sender(exchange);
+    if (http_request_header(exchange, "x-server-from", &from)) (void)peer_parse_id(from, &id);
+    struct peer *peer = peers_find(peers_of(exchange), id);
+    if (peer == NULL)
+        refuse(exchange, 500, "failed to process raft message (its sender is not known)");
+    else
+        peer_receiving_begin(peers_of(exchange), peer, exchange);
 }
 
 /* ---- small answers ---- */
@@ -612,7 +620,11 @@ static const struct http_handler message_handler = {.on_request = begin_message,
 static const struct http_handler stream_handler = {.on_request = serve_stream,
                                                    .on_writable = peer_writer_writable,
                                                    .on_close = peer_writer_closed};
-static const struct http_handler snapshot_handler = {.on_request = serve_snapshot};
+static const struct http_handler snapshot_handler = {.on_request = begin_snapshot,
+                                                     .on_body = peer_receiving_body,
+                                                     .on_end = peer_receiving_end,
+                                                     .on_close = peer_receiving_closed,
+                                                     .body_limit = SIZE_MAX};
 static const struct http_handler probing_handler = {.on_end = serve_probing};
 static const struct http_handler members_handler = {.on_end = serve_members};
 static const struct http_handler version_handler = {.on_end = serve_version};

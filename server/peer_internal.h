@@ -6,6 +6,8 @@
  *   peer_prober.c     round trips and versions of the others
  *   peer_forward.c    requests that only the leader can answer
  *   peer_hash.c       hashes of the others' data
+ *   peer_snapshot_send.c, peer_snapshot_receive.c
+ *                     POST /raft/snapshot
  *   peer_handlers.c   what the peer ports answer
  *   peer_codec.c      how messages lie in streams
  */
@@ -129,14 +131,17 @@ struct peers {
     LIST_HEAD(, peer) list;
     LIST_HEAD(, forward) forwards;
     struct peer_hash_round *hash_round; /* NULL: no hashes are being asked for */
-    struct cluster *cluster;            /* NULL: not known yet */
+    LIST_HEAD(, peer_sending) sendings;
+    LIST_HEAD(, peer_receiving) receivings;
+    size_t helpers;          /* jobs that helper threads have */
+    struct cluster *cluster; /* NULL: not known yet */
     char cluster_id_text[PEER_ID_SIZE], member_id_text[PEER_ID_SIZE];
     char *own_urls_text;
     struct version version;
     struct buf scratch;
 
     /* From other threads. */
-    struct mailbox outgoing, memberships, questions;
+    struct mailbox outgoing, memberships, questions, snapshots;
     struct loop_task wake;
     atomic_bool woken; /* wake is posted */
 
@@ -160,7 +165,7 @@ void peer_became_active(struct peer *peer, const char *why);
 void peer_became_inactive(struct peer *peer, const char *why);
 /* Tells the node, now and then. */
 void peer_report_unreachable(struct peer *peer);
-void peer_report_snapshot(struct peer *peer, bool success);
+void peers_report_snapshot(struct peers *peers, uint64_t id, bool success);
 void peer_report_version(struct peer *peer, const char *version); /* NULL: not known */
 /* An address has failed: the next one's turn, unless that has been seen already. */
 void peer_url_failed(struct peer *peer, size_t url);
@@ -171,6 +176,8 @@ struct http1_client *peer_client(struct peer *peer, size_t url);
 /* The headers of a request to `peer`; returns their number. */
 size_t peer_headers(const struct peer *peer, struct http_header headers[PEER_HEADERS_MAX]);
 void peers_were_removed(struct peers *peers, uint64_t by);
+/* Any thread: something is in a mailbox. */
+void peers_wake(struct peers *peers);
 
 void peer_queue_put(struct peer_queue *queue, struct mail *mail);
 struct node_peer_message *peer_queue_take(struct peer_queue *queue); /* NULL: empty */
@@ -221,6 +228,22 @@ bool peer_forward_unwrap(struct bytes message, struct bytes *inner);
 
 /* The round that is under way ends: who has not answered is silent. peers->closed is set. */
 void peer_hash_close(struct peers *peers);
+
+/* ---- peer_snapshot_send.c ---- */
+
+/* Takes what peers_send_snapshot has put into the mailbox. */
+void peer_sending_begin(struct peers *peers, struct mail *mail);
+void peer_sendings_stop(struct peer *peer);
+
+/* ---- peer_snapshot_receive.c ---- */
+
+/* A request that was found in order, as far as its headers go; the other three are its handler's. */
+void peer_receiving_begin(struct peers *peers, struct peer *from, struct http_exchange *exchange);
+void peer_receiving_body(struct http_exchange *exchange, struct bytes piece);
+void peer_receiving_end(struct http_exchange *exchange);
+void peer_receiving_closed(struct http_exchange *exchange);
+void peer_receivings_stop(struct peers *peers);
+void peer_receivings_free(struct peers *peers);
 
 /* ---- peer_handlers.c ---- */
 

@@ -416,6 +416,10 @@ static struct error *make_peers(struct server *server)
         .read_timeout = options->raft_read_timeout,
         .write_timeout = options->raft_write_timeout,
         .logger = server->logger,
+        .fs = fs_real(),
+        .snap_directory = server->member.directory.snap,
+        .snap_metrics = &server->snap_metrics,
+        .now = now_nanoseconds,
         .on_removed = on_told_removed,
         .context = server,
     };
@@ -565,6 +569,11 @@ static void on_peer_messages(void *context, struct mail *messages)
     peers_send(((struct server *)context)->peer.peers, messages);
 }
 
+static void on_snapshot(void *context, struct node_peer_message *message, const struct backend_reader *reader)
+{
+    peers_send_snapshot(((struct server *)context)->peer.peers, message, reader);
+}
+
 static void on_membership(void *context, const struct cluster *cluster)
 {
     peers_set_membership(((struct server *)context)->peer.peers, cluster);
@@ -680,7 +689,8 @@ static void halt_peers(struct server *server)
     struct peer_io *io = &server->peer;
     loop_stop(io->loop);
     loop_join(io->loop);
-    loop_run_once(io->loop, 0);
+    do loop_run_once(io->loop, peers_are_busy(io->peers) ? 10 * LOOP_MILLISECOND : 0);
+    while (peers_are_busy(io->peers));
 }
 
 static void free_peers(struct server *server)
@@ -840,6 +850,7 @@ static struct error *start_engine(struct server *server)
         .on_reply = on_reply,
         .on_watch = service_watch_on_message,
         .on_peer_messages = on_peer_messages,
+        .on_snapshot = on_snapshot,
         .on_membership = on_membership,
         .on_published = on_published,
         .on_removed = on_removed,

@@ -25,6 +25,10 @@ static inline void metric_set(metric_gauge *gauge, int64_t value)
 {
     atomic_store_explicit(gauge, value, memory_order_relaxed);
 }
+static inline void metric_gauge_add(metric_gauge *gauge, int64_t n)
+{
+    atomic_fetch_add_explicit(gauge, n, memory_order_relaxed);
+}
 static inline int64_t metric_gauge_read(metric_gauge *gauge)
 {
     return atomic_load_explicit(gauge, memory_order_relaxed);

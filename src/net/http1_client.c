@@ -368,6 +368,15 @@ static void client_destroy(struct http1_client *client)
     free(client);
 }
 
+/* Written out first: the transport tells of what drains only when it had been stuck. */
+static void tell_writable(struct http1_client_request *request)
+{
+    transport_flush(request->client->transport);
+    if (transport_pending(request->client->transport) >= HTTP_SEND_LOW) return;
+    request->high = false;
+    if (request->handler->on_writable != NULL) request->handler->on_writable(request);
+}
+
 static void on_work(struct loop *loop, struct loop_deferred *deferred)
 {
     (void)loop;
@@ -381,16 +390,14 @@ static void on_work(struct loop *loop, struct loop_deferred *deferred)
     if (request == NULL) return;
     if (client->open) {
         if (!request->paused) transport_read_start(client->transport);
-        if (!request->sent) {
-            send_next(client);
-        } else if (client->held.size > 0 && !request->paused) {
+        if (!request->sent) send_next(client);
+        if (client->held.size > 0 && !request->paused) {
             struct buf held = client->held;
             client->held = (struct buf){0};
             client_input(client, buf_bytes(&held));
             buf_deinit(&held);
-        } else if (request->high && transport_pending(client->transport) < HTTP_SEND_LOW) {
-            request->high = false;
-            if (request->handler->on_writable != NULL) request->handler->on_writable(request);
+        } else if (request->high) {
+            tell_writable(request);
         }
     } else if (client->transport == NULL && client->dialing == NULL) {
         client->dialing =

@@ -507,8 +507,10 @@ static void on_work(struct loop *loop, struct loop_deferred *deferred)
     if (exchange != NULL && connection->response_over) {
         if (connection->request_over || connection->last || !connection->keep_alive)
             exchange_complete(connection);
-    } else if (exchange != NULL && transport_pending(connection->transport) < HTTP_SEND_LOW) {
-        exchange_writable(exchange);
+    } else if (exchange != NULL && exchange->high) {
+        /* Written out first: the transport tells of what drains only when it had been stuck. */
+        transport_flush(connection->transport);
+        if (transport_pending(connection->transport) < HTTP_SEND_LOW) exchange_writable(exchange);
     }
     if (connection->closing || is_blocked(connection)) return;
     struct buf held = connection->held;

@@ -60,6 +60,12 @@ static void take_piece(struct http_exchange *exchange, struct bytes piece)
     site.held = site.held == NULL ? http_exchange_ref(exchange) : site.held;
 }
 
+static void drink(struct http_exchange *exchange, struct bytes piece)
+{
+    (void)exchange;
+    site.streamed += piece.size;
+}
+
 static void tell_streamed(struct http_exchange *exchange)
 {
     char text[32];
@@ -124,6 +130,7 @@ static const struct http_handler echo_handler = {.on_end = echo_body, .body_limi
 static const struct http_handler chunks_handler = {.on_request = chunks};
 static const struct http_handler hold_handler = {.on_request = hold, .on_close = count_close};
 static const struct http_handler stream_handler = {.on_body = take_piece, .on_end = tell_streamed};
+static const struct http_handler drink_handler = {.on_body = drink, .on_end = tell_streamed};
 static const struct http_handler query_handler = {.on_request = tell_query};
 static const struct http_handler over_handler = {.on_request = take_over, .on_close = count_close};
 static const struct http_handler flood_handler = {.on_request = flood, .on_writable = flood_on};
@@ -133,6 +140,7 @@ static const struct http_route routes[] = {
     {.path = "/chunks", .handler = &chunks_handler},
     {.path = "/hold", .handler = &hold_handler},
     {.path = "/stream", .handler = &stream_handler},
+    {.path = "/drink", .handler = &drink_handler},
     {.path = "/q", .prefix = true, .handler = &query_handler},
     {.path = "/over", .handler = &over_handler},
     {.path = "/flood", .handler = &flood_handler},
@@ -526,7 +534,8 @@ static void listen_tcp(struct fixture *f)
 struct answer {
     int status;
     struct buf body;
-    bool done, failed;
+    bool done, failed, whole;
+    size_t poured; /* pieces of a streamed body */
     char error[200];
 };
 
@@ -613,6 +622,56 @@ static void the_client_gets_posts_and_streams(void **state)
     buf_deinit(&get.body);
     buf_deinit(&post.body);
     buf_deinit(&streamed.body);
+}
+
+enum { POUR_PIECES = 100, POUR_SIZE = 200 * 1024 };
+
+/* More as soon as less waits: each piece is so large that every one has to be waited for. */
+static void pour(struct http1_client_request *request)
+{
+    struct answer *answer = http1_client_request_context(request);
+    size_t pending = 0;
+    while (answer->poured < POUR_PIECES && pending < HTTP_SEND_HIGH) {
+        struct blob *piece = blob_new(POUR_SIZE);
+        memset(piece->data, 'p', POUR_SIZE);
+        answer->poured++;
+        pending = http1_client_send(request, piece);
+    }
+    if (answer->poured == POUR_PIECES && !answer->whole) {
+        answer->whole = true;
+        http1_client_send_end(request);
+    }
+}
+
+static const struct http1_client_handler pour_handler = {.on_response = on_response,
+                                                         .on_body = on_body,
+                                                         .on_writable = pour,
+                                                         .on_done = on_done};
+
+/* Also when the connection takes a piece at once, and when it was not open yet. */
+static void a_streamed_body_is_told_when_to_go_on(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    start(&f);
+    listen_tcp(&f);
+    struct http1_client *client =
+        http1_client_new(f.loop, &(struct http1_client_config){.address = listener_address(f.listener)});
+    struct answer answer = {0};
+    struct http1_client_request *request =
+        http1_client_request(client, &(struct http1_client_options){.method = "POST",
+                                                                    .target = "/drink",
+                                                                    .stream_body = true,
+                                                                    .body_size = POUR_PIECES * POUR_SIZE,
+                                                                    .handler = &pour_handler,
+                                                                    .context = &answer});
+    pour(request);
+    run_until(&f, &answer.done);
+    assert_false(answer.failed);
+    assert_int_equal(answer.poured, POUR_PIECES);
+    http1_client_free(client);
+    stop(&f);
+    buf_deinit(&answer.body);
 }
 
 static void the_client_says_why_it_failed(void **state)
@@ -728,6 +787,7 @@ int main(void)
         cmocka_unit_test(guards_and_unknown_paths_answer_like_go),
         cmocka_unit_test(upgrades_are_ignored_unless_taken_over),
         cmocka_unit_test(the_client_gets_posts_and_streams),
+        cmocka_unit_test(a_streamed_body_is_told_when_to_go_on),
         cmocka_unit_test(the_client_says_why_it_failed),
         cmocka_unit_test(a_bound_address_says_so_as_go_does),
         cmocka_unit_test(connections_beyond_the_limit_wait_for_one_to_close),

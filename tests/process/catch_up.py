@@ -1,0 +1,279 @@
+#!/usr/bin/python3
+"""A member that was away for longer than the others keep their log is brought up to date by a snapshot, and so is a new one.
+
+What the leader sends is found complete: keys, leases, HashKV; a watch on the member that was away resumes without a gap; and
+the memory of both ends stays bounded whatever the size of the database. Bodies that are cut off, damaged, silent or for
+somebody else leave nothing behind. CATCH_UP_MIB: the size of the database (1024 in `make soak`).
+"""
+import sys
+
+sys.dont_write_bytecode = True
+
+import http.client
+import os
+import socket
+import struct
+import time
+import urllib.request
+
+import etcd
+from clusters import LIMIT, Cluster, wait_for
+from etcd import expect, rpc
+
+MIB = etcd.setting("CATCH_UP_MIB", 8)
+VALUE = os.urandom(64 * 1024)
+# Beyond this a member's memory may not grow while a snapshot goes by; sanitizers and Python's own load add to it.
+BOUND = etcd.setting("CATCH_UP_BOUND_MIB", 192) << 20
+FLAGS = ["--snapshot-count=100", "--quota-backend-bytes=8589934592"]
+
+
+def flags_of(server):
+    return ["--snapshot-catchup-entries=50" if server.program == etcd.OURS else "--experimental-snapshot-catchup-entries=50"]
+
+
+def metric(server, name):
+    """The sum over all labels."""
+    with urllib.request.urlopen(server.endpoint + "/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + "{"))
+
+
+def private_memory(server):
+    """Without the pages of files, which the kernel takes back when it likes."""
+    with open(f"/proc/{server.process.pid}/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
+
+
+class Peak:
+    """The most that processes take while something is waited for."""
+
+    def __init__(self, *servers):
+        self.before = {server: private_memory(server) for server in servers}
+        self.peak = dict(self.before)
+
+    def look(self):
+        for server in self.peak:
+            self.peak[server] = max(self.peak[server], private_memory(server))
+
+    def report(self, indexes):
+        """`indexes`: what the key index of a receiver may take besides."""
+        for server, peak in self.peak.items():
+            grown = peak - self.before[server]
+            print(f"    {server.name}: {self.before[server] >> 20} MiB before, {peak >> 20} MiB at most", flush=True)
+            if server.program == etcd.OURS:
+                expect(grown < BOUND + indexes, f"{server.name} grew by {grown >> 20} MiB")
+
+
+def fill(server, mib, prefix):
+    count = mib * 16
+    with etcd.Client(server) as client:
+        for number in range(count):
+            client.put(prefix + b"%06d" % number, VALUE)
+        for number in range(300):  # more entries than anybody keeps
+            client.put(prefix + b"small", b"%d" % number)
+        return client.grant(1000, lease=0).ID, client.revision()
+
+
+def caught_up(cluster, server, revision, peak=None):
+    def look():
+        if peak:
+            peak.look()
+        with etcd.Client(server, timeout=5) as client:
+            return client.get(b"\0", serializable=True).header.revision >= revision
+    return wait_for(f"{server.name} has caught up", look, LIMIT + 10 * MIB)[1]
+
+
+def received(server):
+    return metric(server, "etcd_network_snapshot_receive_success")
+
+
+def a_follower_was_away(cluster, mib):
+    leader, _ = cluster.wait_for_leader()
+    away = next(server for server in cluster.servers if server is not leader)
+    with etcd.Client(away) as client:
+        client.put(b"watched/before", b"v")
+        resume = client.revision() + 1
+    away.kill()
+    begun = time.monotonic()
+    lease, revision = fill(leader, mib, b"fill/")
+    with etcd.Client(leader) as client:
+        client.put(b"watched/leased", b"v", lease=lease)
+        revision = client.revision()
+    print(f"  {away.name} was away for {time.monotonic() - begun:.0f} s and {revision} revisions", flush=True)
+    away.spawn(flags_of(away))
+    peak = Peak(leader, away)
+    seconds = caught_up(cluster, away, revision, peak)
+    expect(received(away) > 0, f"{away.name} was brought up to date without a snapshot")
+    expect(metric(leader, "etcd_network_snapshot_send_success") > 0, f"{leader.name} counts no snapshot sent")
+    print(f"  {away.name} got a snapshot from {leader.name} within {seconds:.1f} s", flush=True)
+    peak.report(indexes=mib * 16 * 4096)
+    away.wait_ready(LIMIT)
+    with etcd.Client(away) as client:
+        expect(lease in client.leases(), "a lease is missing after the snapshot")
+        answer = client.time_to_live(ID=lease, keys=True)
+        expect(list(answer.keys) == [b"watched/leased"], f"the keys of a lease after the snapshot: {answer}")
+        watched = [event.kv.key for event in client.events(resume, revision) if event.kv.key.startswith(b"watched/")]
+        expect(watched == [b"watched/leased"], f"a watch resumed at {resume} after the snapshot saw {watched}")
+    cluster.catch_up()
+
+
+def a_watch_goes_on(cluster):
+    """A watch on a member that is cut off, not stopped, sees each event once although a snapshot passes it over them."""
+    leader, _ = cluster.wait_for_leader()
+    away = next(server for server in cluster.servers if server is not leader and server.program == etcd.OURS)
+    before = received(away)
+    with etcd.Client(away) as watcher:
+        first = watcher.revision() + 1
+        creates = iter([rpc.WatchRequest(create_request=rpc.WatchCreateRequest(key=b"seen/", range_end=b"seen0"))])
+        stream = watcher.watch(creates_then_wait(creates))
+        next(stream)
+        cluster.freeze(away)
+        with etcd.Client(leader) as client:
+            wanted = []
+            for number in range(1200):
+                wanted.append(client.put(b"seen/%d" % (number % 7), b"v").header.revision)
+        cluster.thaw(away)
+        caught_up(cluster, away, wanted[-1])
+        seen = []
+        for answer in stream:
+            expect(not answer.canceled, f"the watch was cancelled: {answer}")
+            seen.extend(event.kv.mod_revision for event in answer.events)
+            if seen and seen[-1] >= wanted[-1]:
+                break
+        stream.cancel()
+    expect(seen == wanted and first <= seen[0], f"a watch saw {len(seen)} events of {len(wanted)}")
+    expect(received(away) > before, f"{away.name} caught up without a snapshot")
+    print(f"  a watch on {away.name} saw all of {len(seen)} events over {received(away) - before:.0f} snapshots", flush=True)
+
+
+def creates_then_wait(creates):
+    yield from creates
+    time.sleep(60)
+
+
+# ---- bodies that are no snapshots ----
+
+def headers_of(server, sender):
+    with etcd.Client(server) as client:
+        cluster = client.status_().header.cluster_id
+    return {"X-Etcd-Cluster-ID": f"{cluster:x}", "X-Server-Version": "3.6.0", "X-Min-Cluster-Version": "3.0.0",
+            "X-Server-From": f"{sender:x}", "X-PeerURLs": "http://127.0.0.1:9", "Content-Type": "application/octet-stream"}
+
+
+def varint(n):
+    out = b""
+    while n >= 0x80:
+        out += bytes([n & 0x7F | 0x80])
+        n >>= 7
+    return out + bytes([n])
+
+
+def snapshot_message(to, sender, index, kind=7):
+    metadata = b"\x0a\x00\x10" + varint(index) + b"\x18\x01"
+    snapshot = b"\x12" + varint(len(metadata)) + metadata
+    message = b"\x08%c\x10" % kind + varint(to) + b"\x18" + varint(sender) + b"\x20\x01\x4a" + varint(len(snapshot)) + snapshot
+    return struct.pack(">Q", len(message)) + message
+
+
+def post(server, body, headers):
+    connection = http.client.HTTPConnection(server.host, server.peer_port, timeout=30)
+    try:
+        connection.request("POST", "/raft/snapshot", body, headers)
+        response = connection.getresponse()
+        return response.status, response.read().decode().strip()
+    finally:
+        connection.close()
+
+
+def nothing_is_left(server):
+    def look():
+        return not [name for name in os.listdir(os.path.join(server.data, "member", "snap"))
+                    if name.startswith("tmp") or name.endswith(".snap.db")]
+    wait_for("what was received in vain is gone", look)
+
+
+def bad_bodies(scratch):
+    server = scratch.server("alone").start()
+    with etcd.Client(server) as client:
+        own = client.status_().header.member_id
+        client.put(b"k", b"v")
+        before = client.hash_kv()
+    sender = 0x1234
+    headers = headers_of(server, sender)
+    good = snapshot_message(own, sender, 1000)
+    for what, body, status, text in (
+            ("nothing", b"", 400, "failed to decode raft message (unexpected EOF)"),
+            ("half a message", good[:-3], 400, "failed to decode raft message (unexpected EOF)"),
+            ("a message too large", struct.pack(">Q", 1 << 40) + b"x" * 100, 400, "failed to decode raft message ("),
+            ("no message", struct.pack(">Q", 3) + b"\xff\xff\xff", 400, "failed to decode raft message ("),
+            ("a heartbeat", snapshot_message(own, sender, 1000, kind=8), 400, "wrong raft message type"),
+            ("a message to another", snapshot_message(own + 1, sender, 1000), 500, "failed to process raft message ("),
+            ("no database", good, 500, "failed to save KV snapshot ("),
+            ("a short database", good + b"x" * 100, 500, "failed to save KV snapshot ("),
+            ("zeros", good + bytes(1 << 20), 500, "failed to save KV snapshot (")):
+        answer = post(server, body, headers)
+        expect(answer[0] == status and answer[1].startswith(text), f"{what} was answered with {answer}")
+    # A body that breaks off, and one that stops.
+    path = "POST /raft/snapshot HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n"
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    for piece in (good, good + bytes(3 << 20)):
+        with socket.create_connection((server.host, server.peer_port)) as connection:
+            connection.sendall((path + lines + "\r\n").encode() + piece)
+    with socket.create_connection((server.host, server.peer_port)) as connection:
+        connection.sendall((path + lines + "\r\n").encode() + good + bytes(1 << 20))
+        connection.settimeout(LIMIT)
+        answer = connection.recv(4096).decode()
+        expect(answer.startswith("HTTP/1.1 500 ") and "nothing was heard" in answer, f"a silent body: {answer}")
+    nothing_is_left(server)
+    with etcd.Client(server) as client:
+        after = client.hash_kv()
+        expect((after.hash, after.header.revision) == (before.hash, before.header.revision), "a refused snapshot changed data")
+    expect(metric(server, "etcd_network_snapshot_receive_failures") >= 9, "failures are not counted")
+    server.stop()
+    print("no bad body was taken for a snapshot", flush=True)
+
+
+def too_many_at_once(scratch):
+    """Each may wait for its sender; more are refused."""
+    server = scratch.server("crowded").start()
+    with etcd.Client(server) as client:
+        own = client.status_().header.member_id
+    headers = headers_of(server, 0x1234)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"POST /raft/snapshot HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n{lines}\r\n".encode()
+    waiting = []
+    for number in range(4):
+        waiting.append(socket.create_connection((server.host, server.peer_port)))
+        waiting[-1].sendall(head + snapshot_message(own, 0x1234, 1000 + number))
+    wait_for("they are being received", lambda: metric(server, "etcd_network_snapshot_receive_inflights_total") == 4)
+    answer = post(server, snapshot_message(own, 0x1234, 2000), headers)
+    expect(answer == (500, "failed to save KV snapshot (too many are being received)"), f"one too many: {answer}")
+    for connection in waiting:
+        connection.close()
+    wait_for("they are over", lambda: metric(server, "etcd_network_snapshot_receive_inflights_total") == 0)
+    server.stop()
+
+
+def three(scratch, programs, label):
+    cluster = Cluster(scratch, programs, flags=FLAGS)
+    for server in cluster.servers:
+        server.flags += flags_of(server)
+    print(f"{label}: a leader after {cluster.start():.1f} s", flush=True)
+    return cluster
+
+
+def run(scratch):
+    bad_bodies(scratch)
+    too_many_at_once(scratch)
+    cluster = three(scratch, {name: etcd.OURS for name in ("b1", "b2", "b3")}, "three of ours")
+    a_watch_goes_on(cluster)
+    cluster.stop()
+    cluster = three(scratch, {name: etcd.OURS for name in ("a1", "a2", "a3")}, "three of ours")
+    a_follower_was_away(cluster, MIB)
+    cluster.join("a4", flags=flags_of(cluster.servers[0]))
+    expect(received(cluster.servers[-1]) > 0, "a new member was filled without a snapshot")
+    cluster.catch_up()
+    cluster.stop()
+
+
+etcd.main(run)
