@@ -20,7 +20,6 @@ struct security {
 /* The error's text is etcd's. `security` must be zeroed, and deinitialised after errors, too. */
 struct error *security_init(struct security *security, const struct options *options,
                             const struct logger *logger) __attribute__((warn_unused_result));
-/* No connection must be left. */
 void security_deinit(struct security *security);
 
 /* Whether an address asks for TLS. */

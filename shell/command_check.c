@@ -184,8 +184,8 @@ static int run_perf(struct shell *shell, const struct invocation *line)
 
 static int read_memory(struct shell *shell, double *bytes)
 {
-    struct error *error = load_read_metric(shell->options.endpoints[0], "process_resident_memory_bytes",
-                                           shell->command_timeout, bytes);
+    struct error *error =
+        load_read_metric(&shell->options, "process_resident_memory_bytes", shell->command_timeout, bytes);
     if (error == NULL) return SHELL_OK;
     shell_fail(shell, SHELL_FAILED, "%s", error->text);
     error_free(error);

@@ -6,6 +6,7 @@
 #include "client/endpoint.h"
 #include "net/http1.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 #include "rpc.pb-c.h"
 
@@ -207,11 +208,14 @@ static const struct http1_client_handler metrics_handler = {.on_response = on_re
                                                             .on_body = on_body,
                                                             .on_done = on_done};
 
-static void fetch(const struct endpoint *endpoint, int64_t timeout, struct metrics_page *page)
+static void fetch(const struct endpoint *endpoint, const struct transport_security *security, int64_t timeout,
+                  struct metrics_page *page)
 {
     struct loop *loop = loop_new();
     struct http1_client *client =
         http1_client_new(loop, &(struct http1_client_config){.address = endpoint->address,
+                                                             .security = security,
+                                                             .server_name = endpoint->server_name,
                                                              .connect_timeout = timeout});
     http1_client_request(client, &(struct http1_client_options){
                                      .method = "GET",
@@ -242,18 +246,21 @@ static struct error *find_sample(struct metrics_page *page, const char *name, do
     return error_new(ERROR_NOT_FOUND, "there is no %s", name);
 }
 
-struct error *load_read_metric(const char *endpoint, const char *name, int64_t timeout, double *value)
+struct error *load_read_metric(const struct client_options *options, const char *name, int64_t timeout,
+                               double *value)
 {
     struct endpoint where;
+    const char *endpoint = options->endpoints[0];
     if (!endpoint_parse(endpoint, &where)) return error_new(ERROR_INVALID, "%s is no endpoint", endpoint);
     struct metrics_page page = {.status = 0};
-    struct error *error;
-    if (where.tls == ENDPOINT_TLS_ALWAYS) {
-        error = error_new(ERROR_INVALID, "metrics are read without TLS only");
-    } else {
-        fetch(&where, timeout, &page);
+    struct tls *tls = NULL;
+    struct error *error = NULL;
+    if (client_wants_tls(options, &where)) error = client_tls_new(&options->tls, &log_discard, &tls);
+    if (error == NULL) {
+        fetch(&where, tls == NULL ? NULL : tls_http1_security(tls), timeout, &page);
         error = find_sample(&page, name, value);
     }
+    tls_free(tls);
     endpoint_deinit(&where);
     buf_deinit(&page.body);
     return error == NULL ? NULL : error_wrap(error, "read metrics of %s", endpoint);

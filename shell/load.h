@@ -36,8 +36,9 @@ struct error *load_run(const struct load_plan *plan, const struct client_options
                        void *context, struct load_result *result) __attribute__((warn_unused_result));
 void load_result_deinit(struct load_result *result);
 
-/* The sample `name` of http://ENDPOINT/metrics. Blocks. */
-struct error *load_read_metric(const char *endpoint, const char *name, int64_t timeout, double *value)
-    __attribute__((warn_unused_result));
+/* The sample `name` of the first endpoint's /metrics, read over HTTP or, when the endpoint asks for it, over
+ * HTTPS by the options' TLS. Blocks. */
+struct error *load_read_metric(const struct client_options *options, const char *name, int64_t timeout,
+                               double *value) __attribute__((warn_unused_result));
 
 #endif

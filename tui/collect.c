@@ -334,6 +334,8 @@ static struct scraper *scraper_of(struct collector *collector, const struct mode
     scraper->serial = member->serial;
     scraper->endpoint = mem_strdup(member->endpoint);
     struct http1_client_config config = {.address = endpoint->address,
+                                         .security = client_http1_security(collector->client, endpoint->tls),
+                                         .server_name = endpoint->server_name,
                                          .connect_timeout = COLLECT_TIMEOUT_SECONDS * LOOP_SECOND};
     scraper->http = http1_client_new(collector->loop, &config);
     LIST_INSERT_HEAD(&collector->scrapers, scraper, all);
@@ -348,19 +350,14 @@ static void ask_metrics(struct collector *collector, const struct model_member *
     struct endpoint endpoint;
     if (is_asked(collector, ASK_METRICS, member->serial) || !endpoint_parse(member->endpoint, &endpoint))
         return;
-    if (endpoint.tls == ENDPOINT_TLS_ALWAYS) {
-        model_fail_metrics(collector->model, member->serial, "they are not read over TLS");
-    } else {
-        struct scraper *scraper = scraper_of(collector, member, &endpoint);
-        struct http1_client_options options = {.method = "GET",
-                                               .target = "/metrics",
-                                               .deadline =
-                                                   clock_monotonic() + COLLECT_TIMEOUT_SECONDS * LOOP_SECOND,
-                                               .handler = &handler,
-                                               .context =
-                                                   question_new(collector, ASK_METRICS, member->serial)};
-        http1_client_request(scraper->http, &options);
-    }
+    struct scraper *scraper = scraper_of(collector, member, &endpoint);
+    struct http1_client_options options = {.method = "GET",
+                                           .target = "/metrics",
+                                           .deadline =
+                                               clock_monotonic() + COLLECT_TIMEOUT_SECONDS * LOOP_SECOND,
+                                           .handler = &handler,
+                                           .context = question_new(collector, ASK_METRICS, member->serial)};
+    http1_client_request(scraper->http, &options);
     endpoint_deinit(&endpoint);
 }
 

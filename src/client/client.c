@@ -54,7 +54,7 @@ static struct connection *connection_new(struct client *client, const struct end
     TAILQ_INIT(&connection->waiting);
     struct grpc_channel_config config = client->channel_config;
     config.address = endpoint->address;
-    config.server_name = endpoint->server_name;
+    config.server_name = client->server_name != NULL ? client->server_name : endpoint->server_name;
     config.seed = rng_next(&client->rng);
     config.context = connection;
     connection->channel = grpc_channel_new(client->loop, &config);
@@ -105,22 +105,32 @@ static bool is_set(const char *string)
     return string != NULL && string[0] != 0;
 }
 
+static bool has_tls_files(const struct client_tls_options *tls)
+{
+    return is_set(tls->certificate_file) || is_set(tls->key_file) || is_set(tls->ca_file);
+}
+
 /* With TLS wherever an endpoint asks for it; the first endpoint decides for all, as in etcd's client. */
-static bool wants_tls(const struct client_options *options, const struct endpoint *first)
+bool client_wants_tls(const struct client_options *options, const struct endpoint *first)
 {
     const struct client_tls_options *tls = &options->tls;
     if (first->tls != ENDPOINT_TLS_IF_CONFIGURED) return first->tls == ENDPOINT_TLS_ALWAYS;
-    return tls->enabled || tls->insecure_skip_verify || is_set(tls->certificate_file) ||
-           is_set(tls->key_file) || is_set(tls->ca_file);
+    return tls->enabled || tls->insecure_skip_verify || has_tls_files(tls);
 }
 
-static struct error *check_tls_files(const struct client_tls_options *tls)
+struct error *client_tls_new(const struct client_tls_options *options, const struct logger *logger,
+                             struct tls **tls)
 {
-    if (is_set(tls->certificate_file) != is_set(tls->key_file))
-        return error_new(ERROR_INVALID, "KeyFile and CertFile must both be present[key: %s, cert: %s]",
-                         is_set(tls->key_file) ? tls->key_file : "",
-                         is_set(tls->certificate_file) ? tls->certificate_file : "");
-    return NULL;
+    const struct tls_config config = {
+        .role = TLS_CLIENT,
+        .certificate_file = options->certificate_file,
+        .key_file = options->key_file,
+        .authorities_file = options->ca_file,
+        .skip_verify = options->insecure_skip_verify,
+        .alpn = TLS_ALPN_H2,
+        .logger = logger,
+    };
+    return tls_new(&config, tls);
 }
 
 static int64_t or_default(int64_t value, int64_t otherwise)
@@ -141,6 +151,7 @@ static void set_options(struct client *client, const struct client_options *opti
     client->may_log_in = client->token == NULL && is_set(options->user) && is_set(options->password);
     client->user = copy_of(options->user);
     client->password = copy_of(options->password);
+    client->server_name = copy_of(options->tls.server_name);
     client->dial_timeout = or_default(options->dial_timeout, default_dial_timeout);
     client->max_send_bytes = options->max_send_bytes == 0 ? DEFAULT_MAX_SEND_BYTES : options->max_send_bytes;
     client->max_receive_bytes =
@@ -167,27 +178,48 @@ static void connect_all(struct client *client, const struct client_options *opti
 }
 
 /* What can be said about the options before anything is made. */
-static struct error *check_options(const struct client_options *options)
+static struct error *check_options(const struct client_options *options, bool *secure, bool *any_secure)
 {
-    struct endpoint first = {0};
-    bool any = false;
-    for (size_t i = 0; i < options->endpoint_count && !any; i++)
-        any = endpoint_parse(options->endpoints[i], &first);
-    if (!any) return error_new(ERROR_INVALID, "etcdclient: no available endpoints");
-    bool secure = wants_tls(options, &first);
-    struct error *error = check_tls_files(&options->tls);
-    if (error == NULL && options->endpoint_count > CLIENT_ENDPOINTS_MAX)
-        error = error_new(ERROR_LIMIT, "more than %d endpoints", (int)CLIENT_ENDPOINTS_MAX);
-    if (error == NULL && secure)
-        error = error_new(ERROR_INVALID, "endpoint %s: connections with TLS are not supported by this build",
-                          first.text);
-    endpoint_deinit(&first);
-    return error;
+    struct endpoint endpoint;
+    size_t count = 0;
+    *secure = *any_secure = false;
+    for (size_t i = 0; i < options->endpoint_count; i++) {
+        if (!endpoint_parse(options->endpoints[i], &endpoint)) continue;
+        if (count++ == 0) *secure = client_wants_tls(options, &endpoint);
+        *any_secure = *any_secure || endpoint.tls == ENDPOINT_TLS_ALWAYS;
+        endpoint_deinit(&endpoint);
+    }
+    if (count == 0) return error_new(ERROR_INVALID, "etcdclient: no available endpoints");
+    if (options->endpoint_count > CLIENT_ENDPOINTS_MAX)
+        return error_new(ERROR_LIMIT, "more than %d endpoints", (int)CLIENT_ENDPOINTS_MAX);
+    return NULL;
+}
+
+/* Files are read even when no endpoint needs them: one that cannot be used is a mistake all the same. */
+static struct error *set_tls(struct client *client, const struct client_options *options, bool secure,
+                             bool any_secure)
+{
+    if (!secure && !any_secure && !has_tls_files(&options->tls)) return NULL;
+    TRY(client_tls_new(&options->tls, client->logger, &client->tls));
+    if (secure) client->channel_config.security = tls_security(client->tls);
+    return NULL;
+}
+
+static void release(struct client *client)
+{
+    tls_free(client->tls);
+    free(client->connections);
+    free(client->user);
+    free(client->password);
+    free(client->token);
+    free(client->server_name);
+    free(client);
 }
 
 struct error *client_new(struct loop *loop, const struct client_options *options, struct client **result)
 {
-    TRY(check_options(options));
+    bool secure, any_secure;
+    TRY(check_options(options, &secure, &any_secure));
     struct client *client = (struct client *)mem_zalloc(1, sizeof(*client));
     client->loop = loop;
     LIST_INIT(&client->others);
@@ -196,9 +228,21 @@ struct error *client_new(struct loop *loop, const struct client_options *options
     TAILQ_INIT(&client->login_waiting);
     TAILQ_INIT(&client->waiting);
     set_options(client, options);
+    struct error *error = set_tls(client, options, secure, any_secure);
+    if (error != NULL) {
+        release(client);
+        return error;
+    }
     connect_all(client, options);
     *result = client;
     return NULL;
+}
+
+const struct transport_security *client_http1_security(const struct client *client, enum endpoint_tls wanted)
+{
+    bool secure = wanted == ENDPOINT_TLS_ALWAYS ||
+                  (wanted == ENDPOINT_TLS_IF_CONFIGURED && client->channel_config.security != NULL);
+    return secure && client->tls != NULL ? tls_http1_security(client->tls) : NULL;
 }
 
 size_t client_endpoint_count(const struct client *client)
@@ -505,9 +549,5 @@ void client_free(struct client *client)
         LIST_REMOVE(other, pinned);
         connection_free(other);
     }
-    free(client->connections);
-    free(client->user);
-    free(client->password);
-    free(client->token);
-    free(client);
+    release(client);
 }

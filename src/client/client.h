@@ -20,11 +20,14 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "client/endpoint.h"
 #include "client/error.h"
 #include "client/method.h"
 
 struct client;
 struct loop;
+struct tls;
+struct transport_security;
 
 /* Limits. */
 enum {
@@ -65,6 +68,15 @@ struct error *client_new(struct loop *loop, const struct client_options *options
 /* Ends everything that is under way with "context canceled"; those callbacks come before this returns
  * and must not start anything. Not from within a callback. NULL is allowed. */
 void client_free(struct client *client);
+
+/* Whether connections use TLS when this endpoint is the first. */
+bool client_wants_tls(const struct client_options *options, const struct endpoint *first);
+/* TLS by these options, for other connections than a client's; free with tls_free. */
+struct error *client_tls_new(const struct client_tls_options *options, const struct logger *logger,
+                             struct tls **tls) __attribute__((warn_unused_result));
+/* For HTTP/1 to an endpoint of a member, as the client would reach it; NULL: in plain text. Borrowed from the
+ * client. */
+const struct transport_security *client_http1_security(const struct client *client, enum endpoint_tls wanted);
 
 size_t client_endpoint_count(const struct client *client);
 /* As written, blanks trimmed. */

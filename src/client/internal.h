@@ -14,6 +14,7 @@
 #include "client/endpoint.h"
 #include "net/grpc_client.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 struct operation;
 TAILQ_HEAD(operation_list, operation);
@@ -84,6 +85,8 @@ struct client {
     LIST_HEAD(, connection) others;            /* pinned calls' */
     struct grpc_channel_config channel_config; /* what all channels have in common */
     char *user, *password, *token;
+    struct tls *tls;   /* NULL: nothing asks for it */
+    char *server_name; /* what certificates must name; NULL: each its endpoint */
     uint64_t token_generation;
     bool may_log_in;           /* there are a user and a password */
     bool auth_disabled;        /* the server said so */

@@ -319,7 +319,6 @@ static void set_callbacks(struct tls *tls)
     SSL_CTX_set_cert_verify_callback(context, on_verify, tls);
     if (tls->role == TLS_CLIENT) {
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-        if (tls->alpn == TLS_ALPN_H2) SSL_CTX_set_alpn_protos(context, protocol_h2, sizeof(protocol_h2));
         return;
     }
     SSL_CTX_set_verify(context,
@@ -380,6 +379,8 @@ struct error *tls_new(const struct tls_config *config, struct tls **out)
         config->handshake_timeout != 0 ? config->handshake_timeout : DEFAULT_HANDSHAKE_TIMEOUT;
     tls->logger = config->logger == NULL ? &log_discard : config->logger;
     tls->security = (struct transport_security){.secure = tls_transport_new, .context = tls};
+    tls->http1_security = (struct transport_security){.secure = tls_transport_new_http1, .context = tls};
+    atomic_init(&tls->references, 1);
     split(config->allowed_names, &tls->allowed_names, &tls->allowed_name_count);
     split(config->allowed_hostnames, &tls->allowed_hostnames, &tls->allowed_hostname_count);
     struct error *error = set_up(tls, config);
@@ -398,7 +399,7 @@ static void free_list(char **list, size_t count)
 
 void tls_free(struct tls *tls)
 {
-    if (tls == NULL) return;
+    if (tls == NULL || atomic_fetch_sub(&tls->references, 1) > 1) return;
     SSL_CTX_free(tls->context);
     tls_identity_free(tls->identity);
     tls_crl_free(tls->crl);
@@ -414,6 +415,11 @@ const struct transport_security *tls_security(const struct tls *tls)
     return &tls->security;
 }
 
+const struct transport_security *tls_http1_security(const struct tls *tls)
+{
+    return &tls->http1_security;
+}
+
 SSL *tls_connection_new(const struct tls *tls, struct tls_handshake *handshake)
 {
     SSL *connection = SSL_new(tls->context);
@@ -425,6 +431,7 @@ SSL *tls_connection_new(const struct tls *tls, struct tls_handshake *handshake)
         SSL_set_connect_state(connection);
         if (!tls_names_is_ip(handshake->server_name))
             SSL_set_tlsext_host_name(connection, handshake->server_name);
+        if (handshake->alpn == TLS_ALPN_H2) SSL_set_alpn_protos(connection, protocol_h2, sizeof(protocol_h2));
     }
     return connection;
 }

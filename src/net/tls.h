@@ -56,10 +56,12 @@ struct tls_config {
 
 /* Reads the files. The error's text is etcd's. Any thread. */
 struct error *tls_new(const struct tls_config *config, struct tls **tls) __attribute__((warn_unused_result));
-/* No connection must be left. NULL is allowed. */
+/* Connections that are open go on. NULL is allowed. Any thread. */
 void tls_free(struct tls *tls);
 /* Borrowed from `tls`. Any thread. */
 const struct transport_security *tls_security(const struct tls *tls) __attribute__((returns_nonnull));
+/* The same without `alpn`: for a client's connections that speak HTTP/1. */
+const struct transport_security *tls_http1_security(const struct tls *tls) __attribute__((returns_nonnull));
 
 /* "" gives TLS_VERSION_DEFAULT, "TLS1.2" and "TLS1.3" theirs; false for anything else. */
 bool tls_version_parse(const char *text, enum tls_version *version);

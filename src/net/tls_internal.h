@@ -12,7 +12,10 @@
 #include "net/tls.h"
 #include "net/tls_files.h"
 
+#include <stdatomic.h>
+
 struct tls {
+    atomic_size_t references; /* the owner's and one of each connection */
     enum tls_role role;
     SSL_CTX *context;
     struct tls_identity_file *identity; /* NULL: none */
@@ -26,12 +29,13 @@ struct tls {
     char *message; /* "rejected connection on KIND endpoint" */
     int64_t handshake_timeout;
     const struct logger *logger;
-    struct transport_security security;
+    struct transport_security security, http1_security;
 };
 
 /* A connection on its way, as the callbacks of the handshake see it. */
 struct tls_handshake {
-    const struct tls *tls;
+    struct tls *tls;
+    enum tls_alpn alpn;
     char *server_name;     /* client: whom it means to reach; server: whom the client does, or NULL */
     struct error *refusal; /* ours: why it fails */
     X509 *certificate;     /* the other side's, when it was vouched for and yet refused */
@@ -39,6 +43,7 @@ struct tls_handshake {
 };
 
 struct transport *tls_transport_new(void *tls, struct transport *inner, const char *server_name);
+struct transport *tls_transport_new_http1(void *tls, struct transport *inner, const char *server_name);
 
 /* A new SSL for that handshake, which must outlive it; NULL when memory is short. */
 SSL *tls_connection_new(const struct tls *tls, struct tls_handshake *handshake);

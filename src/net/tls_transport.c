@@ -31,7 +31,7 @@ enum {
 
 struct secure {
     struct transport transport;
-    const struct tls *tls;
+    struct tls *tls;
     struct transport *inner; /* NULL: gone */
     SSL *ssl;                /* NULL: nothing has come yet */
     struct tls_handshake handshake;
@@ -332,7 +332,7 @@ static struct error *check_agreed(struct secure *secure, bool *waits)
         const unsigned char *protocol;
         unsigned size;
         SSL_get0_alpn_selected(secure->ssl, &protocol, &size);
-        if (tls->alpn == TLS_ALPN_H2 && size == 0)
+        if (secure->handshake.alpn == TLS_ALPN_H2 && size == 0)
             return error_new(ERROR_INVALID, "credentials: cannot check peer: missing selected ALPN property");
         return NULL;
     }
@@ -529,6 +529,7 @@ static void secure_free(struct transport *transport)
     error_free(secure->handshake.refusal);
     X509_free(secure->handshake.certificate);
     free(secure->common_name);
+    tls_free(secure->tls);
     free(secure);
 }
 
@@ -556,14 +557,16 @@ static const struct transport_operations operations = {
     .peer_common_name = secure_peer_common_name,
 };
 
-struct transport *tls_transport_new(void *context, struct transport *inner, const char *server_name)
+static struct transport *transport_new(struct tls *tls, enum tls_alpn alpn, struct transport *inner,
+                                       const char *server_name)
 {
-    const struct tls *tls = context;
     struct secure *secure = mem_zalloc(1, sizeof(*secure));
     transport_init(&secure->transport, &operations, inner->loop);
     secure->tls = tls;
+    atomic_fetch_add(&tls->references, 1);
     secure->inner = inner;
     secure->handshake.tls = tls;
+    secure->handshake.alpn = alpn;
     secure->work.run = on_work;
     secure->timer.run = on_timeout;
     if (tls->role == TLS_CLIENT)
@@ -572,4 +575,14 @@ struct transport *tls_transport_new(void *context, struct transport *inner, cons
     secure->transport.peer_address = mem_strdup(transport_peer_address(inner));
     transport_set_handler(inner, &inner_handler, secure);
     return &secure->transport;
+}
+
+struct transport *tls_transport_new(void *tls, struct transport *inner, const char *server_name)
+{
+    return transport_new(tls, ((struct tls *)tls)->alpn, inner, server_name);
+}
+
+struct transport *tls_transport_new_http1(void *tls, struct transport *inner, const char *server_name)
+{
+    return transport_new(tls, TLS_ALPN_NONE, inner, server_name);
 }

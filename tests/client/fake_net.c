@@ -1,6 +1,7 @@
 #include "tests/client/fake_net.h"
 
 #include "base/list.h"
+#include "net/tls.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -97,6 +98,32 @@ struct grpc_channel {
 };
 
 static struct grpc_channel *channels[CHANNELS_MAX];
+
+/* ---- TLS: there is no network to encrypt ---- */
+
+struct error *tls_new(const struct tls_config *config, struct tls **tls)
+{
+    (void)config;
+    (void)tls;
+    return error_new(ERROR_OTHER, "no TLS in the fake network");
+}
+
+void tls_free(struct tls *tls)
+{
+    (void)tls;
+}
+
+const struct transport_security *tls_security(const struct tls *tls)
+{
+    static const struct transport_security none;
+    (void)tls;
+    return &none;
+}
+
+const struct transport_security *tls_http1_security(const struct tls *tls)
+{
+    return tls_security(tls);
+}
 
 struct grpc_channel *grpc_channel_new(struct loop *loop, const struct grpc_channel_config *config)
 {
