@@ -1,4 +1,5 @@
 #include "server/http_endpoints.h"
+#include "net/transport.h"
 
 #include "base/text.h"
 #include "server/health.h"
@@ -152,17 +153,20 @@ static bool is_listed(const char *list, struct bytes item)
 /* "[::1]:2379" and "host:2379" without the port, and without the brackets. */
 static struct bytes without_port(struct bytes host)
 {
-    const uint8_t *bracket = host.size > 0 && host.data[0] == '[' ? memchr(host.data, ']', host.size) : NULL;
+    if (host.size == 0) return host; /* HTTP/1.0 has no Host header */
+    const uint8_t *bracket = host.data[0] == '[' ? memchr(host.data, ']', host.size) : NULL;
     if (bracket != NULL) return bytes_of(host.data + 1, (size_t)(bracket - host.data) - 1);
     const uint8_t *colon = memchr(host.data, ':', host.size);
     return colon == NULL ? host : bytes_of(host.data, (size_t)(colon - host.data));
 }
 
-/* A web page that has its own name resolve to this server's address must not get at it. */
+/* A web page that has its own name resolve to this server's address must not get at it. With TLS it does not:
+ * the certificate has another name. */
 static bool refuse_host(struct http_exchange *exchange)
 {
     struct http_endpoints *endpoints = endpoints_of(exchange);
     struct bytes host = without_port(http_request(exchange)->host);
+    if (transport_is_secure(http_exchange_transport(exchange))) return false;
     if (is_listed(endpoints->host_whitelist, host)) return false;
     struct buf text = {0};
     buf_append_string(&text,

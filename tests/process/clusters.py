@@ -30,10 +30,11 @@ def wait_for(what, look, limit=LIMIT):
 class Cluster:
     """Servers that bootstrap together, and those that join later."""
 
-    def __init__(self, scratch, programs, network=None, flags=()):
+    def __init__(self, scratch, programs, network=None, flags=(), security=None):
         self.scratch = scratch
         self.network = network
         self.flags = list(flags)
+        self.security = security
         self.servers = []
         self.frozen = set()
         self.joined = 0
@@ -45,7 +46,7 @@ class Cluster:
 
     def _new_server(self, name, program):
         place = self.network.place() if self.network else None
-        server = self.scratch.server(name, program=program, flags=self.flags, place=place)
+        server = self.scratch.server(name, program=program, flags=self.flags, place=place, security=self.security)
         self.servers.append(server)
         return server
 

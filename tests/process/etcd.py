@@ -64,25 +64,26 @@ class Server:
     """One member's process. Its ports stay the same over restarts; its output is appended to DATA.log.
 
     Alone in its cluster unless initial_cluster ("name=url,...") is set before it is started. With a place (of a
-    network.Network) it runs there, at an address of its own."""
+    network.Network) it runs there, at an address of its own. security (of certificates.py) makes its addresses https."""
 
-    def __init__(self, data, program=OURS, flags=(), environment=None, name="m", place=None):
+    def __init__(self, data, program=OURS, flags=(), environment=None, name="m", place=None, security=None):
         self.data = data
         self.name = name
         self.initial_cluster = None
         self.program = program
-        self.flags = list(flags)
+        self.security = security
+        self.flags = [*flags, *(security.flags if security else ())]
         self.environment = dict(os.environ, UBSAN_OPTIONS="print_stacktrace=1", **(environment or {}))
         self.port, self.peer_port = free_ports(2)
         self.place = place
         self.host = place.address if place else "127.0.0.1"
-        self.endpoint = f"http://{self.host}:{self.port}"
+        self.endpoint = f"http{'s' if security and security.clients else ''}://{self.host}:{self.port}"
         self.log_path = data + ".log"
         self.process = None
 
     @property
     def peer_url(self):
-        return f"http://{self.host}:{self.peer_port}"
+        return f"http{'s' if self.security and self.security.peers else ''}://{self.host}:{self.peer_port}"
 
     def spawn(self, flags=()):
         initial_cluster = self.initial_cluster or f"{self.name}={self.peer_url}"
@@ -174,12 +175,16 @@ class Client:
         "member_remove": ("Cluster/MemberRemove", rpc.MemberRemoveRequest, rpc.MemberRemoveResponse),
     }
 
-    def __init__(self, server, timeout=20):
+    def __init__(self, server, timeout=20, credentials=None):
         self.timeout = timeout
-        self.channel = grpc.insecure_channel(f"{server.host}:{server.port}", options=[
+        target, options = f"{server.host}:{server.port}", [
             ("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1),
             ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
-            ("grpc.initial_reconnect_backoff_ms", 100)])
+            ("grpc.initial_reconnect_backoff_ms", 100)]
+        if server.security and server.security.clients:
+            self.channel = grpc.secure_channel(target, credentials or server.security.credentials(), options)
+        else:
+            self.channel = grpc.insecure_channel(target, options)
         for name, (path, request, response) in self.UNARY.items():
             method = self.channel.unary_unary(f"/etcdserverpb.{path}", request.SerializeToString, response.FromString)
             setattr(self, name, self._caller(method, request))
