@@ -32,8 +32,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define DRAIN_TIME     (500 * LOOP_MILLISECOND)
-#define PURGE_INTERVAL (30 * LOOP_SECOND)
+#define DRAIN_TIME                (500 * LOOP_MILLISECOND)
+#define PURGE_INTERVAL            (30 * LOOP_SECOND)
+#define LEASE_CHECKPOINT_INTERVAL (300 * LOOP_SECOND)
 /* A removed member goes on answering the others for so long. */
 #define REMOVAL_DELAY LOOP_SECOND
 /* While the database is locked: between two tries, and between two lines in the log. */
@@ -220,6 +221,8 @@ static void configure_node(struct server *server)
         .election_ticks = (unsigned)(options->election_timeout / options->heartbeat_interval),
         .pre_vote = options->pre_vote,
         .snapshot_count = options->snapshot_count,
+        .lease_checkpoint_interval = options->gates[GATE_LEASE_CHECKPOINT] ? LEASE_CHECKPOINT_INTERVAL : 0,
+        .lease_checkpoint_persist = options->gates[GATE_LEASE_CHECKPOINT_PERSIST],
         .catch_up_entries = options->snapshot_catchup_entries,
         .backend_batch_interval = options->backend_batch_interval,
         .backend_batch_limit = (uint64_t)options->backend_batch_limit,

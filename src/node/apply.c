@@ -164,7 +164,8 @@ static struct error *apply_lease_checkpoint(struct node *node, struct node_appli
     const Etcdserverpb__LeaseCheckpointRequest *request = application->message;
     struct version version;
     bool persist =
-        cluster_version(node->cluster, &version) && version_compare_minor(version, version_of(3, 6)) >= 0;
+        node->config.lease_checkpoint_persist ||
+        (cluster_version(node->cluster, &version) && version_compare_minor(version, version_of(3, 6)) >= 0);
     for (size_t i = 0; i < request->n_checkpoints; i++)
         lessor_checkpoint(node->lessor, request->checkpoints[i]->id, request->checkpoints[i]->remaining_ttl,
                           persist, node->now);

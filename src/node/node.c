@@ -326,7 +326,7 @@ static bool leads(const struct node *node)
     return node->soft.role == RAFT_LEADER && raft_status(node->raft).soft_state.role == RAFT_LEADER;
 }
 
-static void revoke_expired_leases(struct node *node)
+static void look_after_leases(struct node *node)
 {
     if (node->now < node->expiry_next) return;
     node->expiry_next = node->now + LEASE_LOOK_INTERVAL;
@@ -339,6 +339,7 @@ static void revoke_expired_leases(struct node *node)
     }
     metric_add(&node->metrics.leases_expired, count);
     if (count == LESSOR_EXPIRED_MAX) node->expiry_next = node->now;
+    node_propose_due_checkpoints(node);
 }
 
 static struct error *compact_some(struct node *node)
@@ -397,7 +398,7 @@ struct error *node_run(struct node *node)
     node_compact_log(node); /* of what was applied in earlier runs: whoever looks on has seen it */
     node_expire_proposals(node);
     if (leads(node) && !node->stopped) {
-        revoke_expired_leases(node);
+        look_after_leases(node);
         node_agree_on_version(node);
     }
     node_publish(node);

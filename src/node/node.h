@@ -196,6 +196,11 @@ struct node_config {
     int64_t backend_batch_interval;  /* nanoseconds */
     uint64_t backend_batch_limit;    /* operations */
     int64_t watch_progress_interval; /* nanoseconds */
+    /* Nanoseconds after which the leader notes in the log how long a lease has left, so that the next leader
+     * does not give it its whole time again; 0: never. Kept in the lease's row from cluster version 3.6 on,
+     * or always. */
+    int64_t lease_checkpoint_interval;
+    bool lease_checkpoint_persist;
     struct node_limits limits;
     const char *name; /* published as the member's attributes */
     const char *const *client_urls;

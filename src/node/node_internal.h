@@ -276,6 +276,8 @@ void node_propose(struct node *node, struct node_request *request);
  * InternalRaftRequest. Returns its id. In the name of root, which permissions ask for. */
 uint64_t node_propose_internal(struct node *node, uint32_t field, struct bytes message);
 void node_propose_checkpoint(struct node *node, int64_t lease, int64_t remaining);
+/* Those that the lessor has to take. */
+void node_propose_due_checkpoints(struct node *node);
 bool node_has_room(const struct node *node, uint64_t cost);
 uint64_t node_next_id(struct node *node);
 /* The request waits in the table of waiters, and in `queue`, until the entry of that id is applied. */

@@ -18,6 +18,7 @@ enum {
     HEADER_REVISION_FIELD = 3,
     LEASE_GRANT_ID_FIELD = 2,
     UNPROPOSED_MAX = 5000,
+    CHECKPOINT_ENTRIES_MAX = 500,
 };
 
 /* InternalRaftRequest's field per operation. */
@@ -108,14 +109,34 @@ uint64_t node_propose_internal(struct node *node, uint32_t field, struct bytes m
     return id;
 }
 
+/* LeaseCheckpointRequest.checkpoints. */
+static void write_checkpoint(struct buf *out, int64_t lease, int64_t remaining)
+{
+    size_t mark = wire_message_begin(out, 1);
+    wire_uint_field_nonzero(out, 1, (uint64_t)lease);
+    wire_uint_field_nonzero(out, 2, (uint64_t)remaining);
+    wire_message_end(out, mark);
+}
+
 void node_propose_checkpoint(struct node *node, int64_t lease, int64_t remaining)
 {
     buf_clear(&node->scratch);
-    size_t mark = wire_message_begin(&node->scratch, 1);
-    wire_uint_field_nonzero(&node->scratch, 1, (uint64_t)lease);
-    wire_uint_field_nonzero(&node->scratch, 2, (uint64_t)remaining);
-    wire_message_end(&node->scratch, mark);
+    write_checkpoint(&node->scratch, lease, remaining);
     node_propose_internal(node, NODE_FIELD_LEASE_CHECKPOINT, buf_bytes(&node->scratch));
+}
+
+void node_propose_due_checkpoints(struct node *node)
+{
+    struct lessor_checkpoint_item items[LESSOR_CHECKPOINTS_MAX];
+    size_t count = LESSOR_CHECKPOINTS_MAX;
+    for (unsigned entries = 0; count == LESSOR_CHECKPOINTS_MAX && entries < CHECKPOINT_ENTRIES_MAX;
+         entries++) {
+        count = lessor_checkpoints(node->lessor, node->now, items);
+        if (count == 0) return;
+        buf_clear(&node->scratch);
+        for (size_t i = 0; i < count; i++) write_checkpoint(&node->scratch, items[i].id, items[i].remaining);
+        node_propose_internal(node, NODE_FIELD_LEASE_CHECKPOINT, buf_bytes(&node->scratch));
+    }
 }
 
 void node_register_waiter(struct node *node, struct node_request *request, uint64_t id,

@@ -50,6 +50,7 @@ static struct error *load_state(const struct node_config *config, struct backend
     struct lessor_options leases = {
         .min_ttl = lessor_min_ttl(config->election_ticks, config->tick),
         .retry = node_request_timeout(config),
+        .checkpoint_interval = config->lease_checkpoint_interval,
         .logger = config->logger,
     };
     struct cluster_options cluster = {

@@ -68,6 +68,7 @@ struct sim_cluster_options {
     uint64_t wal_segment_size;
     uint64_t backend_batch_limit;
     uint64_t catch_up_entries; /* 0: all that fit into memory */
+    int64_t lease_checkpoint_interval;
     int64_t write_time;
     const struct logger *logger;
     /* As in struct sim_member_options, with the member they come from. */

@@ -144,6 +144,7 @@ static void configure(struct sim_member *member, struct node_config *config)
         .version = SIM_MEMBER_VERSION,
         .sha1 = digest,
         .seed = rng_next(&member->rng),
+        .lease_checkpoint_interval = member->options.lease_checkpoint_interval,
         .logger = member->options.logger,
     };
 }

@@ -36,6 +36,7 @@ struct sim_member_options {
     uint64_t wal_segment_size;                /* 0: etcd's */
     uint64_t backend_batch_limit;             /* 0: etcd's */
     uint64_t catch_up_entries;                /* 0: few */
+    int64_t lease_checkpoint_interval;        /* nanoseconds; 0: none are taken */
     int64_t write_time; /* nanoseconds that a log write or a commit takes on average; 0: 1 ms */
     const struct logger *logger;
     /* Requests come back, watch responses come out; called inside sim_member_run, _crash and _stop. */

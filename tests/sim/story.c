@@ -127,27 +127,32 @@ static void on_event(void *context, const struct sim_event *event)
 
 /* ---- life and time ---- */
 
-struct story *story_new(uint64_t seed, size_t members, uint64_t snapshot_count, uint64_t catch_up)
+struct story *story_of(const struct sim_cluster_options *given)
 {
     struct story *story = mem_zalloc(1, sizeof(*story));
-    struct sim_cluster_options options = {
-        .seed = seed,
-        .members = members,
-        .link = {.delay = STORY_MILLISECOND / 2, .jitter = STORY_MILLISECOND / 2},
-        .snapshot_count = snapshot_count,
-        .wal_segment_size = 1 << 16,
-        .catch_up_entries = catch_up,
-        .logger = &log_discard,
-        .on_reply = on_reply,
-        .on_watch = on_watch,
-        .on_event = on_event,
-        .context = story,
-    };
+    struct sim_cluster_options options = *given;
+    options.link = (struct sim_link){.delay = STORY_MILLISECOND / 2, .jitter = STORY_MILLISECOND / 2};
+    options.wal_segment_size = 1 << 16;
+    options.logger = &log_discard;
+    options.on_reply = on_reply;
+    options.on_watch = on_watch;
+    options.on_event = on_event;
+    options.context = story;
     story->arena = arena_new();
     story->cluster = sim_cluster_new(&options);
-    for (size_t i = 0; i < members; i++) story_start(story, i);
+    for (size_t i = 0; i < options.members; i++) story_start(story, i);
     story_leader(story);
     return story;
+}
+
+struct story *story_new(uint64_t seed, size_t members, uint64_t snapshot_count, uint64_t catch_up)
+{
+    return story_of(&(const struct sim_cluster_options){
+        .seed = seed,
+        .members = members,
+        .snapshot_count = snapshot_count,
+        .catch_up_entries = catch_up,
+    });
 }
 
 void story_free(struct story *story)

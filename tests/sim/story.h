@@ -37,7 +37,10 @@ struct story {
     bool fell[SIM_CLUSTER_MEMBERS_MAX];
 };
 
-/* Members that remember no more entries than `catch_up`, all up, with a leader. */
+/* All members up, with a leader. The callbacks among the options, the links, the logger and the size of log
+ * segments are the story's. */
+struct story *story_of(const struct sim_cluster_options *options);
+/* Members that remember no more entries than `catch_up`. */
 struct story *story_new(uint64_t seed, size_t members, uint64_t snapshot_count, uint64_t catch_up);
 void story_free(struct story *story);
 

@@ -395,6 +395,8 @@ static void set_up(struct world *world, uint64_t seed)
         .catch_up_entries = rng_chance(&world->rng, 1, 5) ? 0 : 1 + rng_below(&world->rng, 60),
         .wal_segment_size = 16384 + rng_below(&world->rng, 200000),
         .backend_batch_limit = 1 + rng_below(&world->rng, 300),
+        .lease_checkpoint_interval =
+            rng_chance(&world->rng, 1, 3) ? (int64_t)rng_below(&world->rng, 3 * SECOND) : 0,
         .write_time = MILLISECOND,
         .logger = &log_discard,
         .on_reply = on_reply,

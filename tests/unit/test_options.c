@@ -225,8 +225,8 @@ static void what_is_lacking_refuses_the_start(void **state)
             "--force-new-cluster=true: this release cannot force a new cluster out of an old one");
     refuses("--proxy=on", "", OPTIONS_REFUSED,
             "--proxy=on: there is no v2 proxy; clients reach the members' --advertise-client-urls");
-    refuses("--feature-gates=LeaseCheckpoint=true", "", OPTIONS_REFUSED,
-            "--feature-gates=LeaseCheckpoint=true: this release has no lease checkpoints");
+    refuses("--feature-gates=PriorityRequest=true", "", OPTIONS_REFUSED,
+            "--feature-gates=PriorityRequest=true: this release has no priorities of requests");
     /* The default, said aloud, asks for nothing. */
     accepts(&p, "--client-cert-auth=false --cert-file= --force-new-cluster=false", "");
     done(&p);
