@@ -103,6 +103,9 @@ enum api_error node_authorize(struct node *node, const struct node_request *requ
 {
     struct auth_identity identity;
     enum requirement requirement = requirement_of(request);
+    /* etcd reads the addresses before it asks who wants them. */
+    if (request->operation == NODE_MEMBER_ADD && !node_has_good_urls(request->message))
+        return API_ERROR_MEMBER_BAD_URLS;
     if (requirement == NEEDS_NOTHING || !auth_is_enabled(node->auth)) return API_OK;
     enum api_error error = node_identify_request(node, request, &identity);
     if (error != API_OK) return error;

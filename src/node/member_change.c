@@ -60,6 +60,14 @@ static enum api_error check_urls(struct cluster_member *member, char *const *url
     return ok ? API_OK : API_ERROR_MEMBER_BAD_URLS;
 }
 
+bool node_has_good_urls(const Etcdserverpb__MemberAddRequest *request)
+{
+    struct cluster_member member = {0};
+    bool good = check_urls(&member, request->peerurls, request->n_peerurls) == API_OK;
+    cluster_urls_deinit(&member.peer_urls);
+    return good;
+}
+
 static enum api_error parse_add(struct node *node, const Etcdserverpb__MemberAddRequest *request,
                                 struct cluster_change *change)
 {

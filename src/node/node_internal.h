@@ -407,6 +407,7 @@ struct node_member_version *node_know_peer(struct node *node, uint64_t id);
 
 /* ---- member_change.c ---- */
 void node_change_members(struct node *node, struct node_request *request);
+bool node_has_good_urls(const Etcdserverpb__MemberAddRequest *request);
 void node_answer_member_change(struct node *node, struct node_request *request);
 void node_format_version(char text[NODE_VERSION_SIZE], struct version version);
 /* The meta row of that name, as snapshots tell it: "" up to 3.5, which had none. */
