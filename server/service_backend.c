@@ -301,7 +301,7 @@ struct defragment {
     struct error *error;
     bool is_fatal;
     struct engine_task replaced;
-    struct loop_task done;
+    struct loop_task moved;
 };
 
 static void free_defragment(struct defragment *defragment)
@@ -312,10 +312,8 @@ static void free_defragment(struct defragment *defragment)
     free(defragment);
 }
 
-static void end_defragment(struct loop *loop, struct loop_task *task)
+static void end_defragment(struct defragment *defragment)
 {
-    struct defragment *defragment = CONTAINER(task, struct defragment, done);
-    (void)loop;
     if (defragment->error == NULL) {
         log_info(defragment->service->logger, "finished defragment");
         grpc_call_reply(defragment->call, blob_new(0));
@@ -327,13 +325,33 @@ static void end_defragment(struct loop *loop, struct loop_task *task)
     free_defragment(defragment);
 }
 
+/* Helper thread: nobody reads the old file any more, unless a snapshot is being sent. */
+static void close_old_file(uv_work_t *work)
+{
+    struct defragment *defragment = CONTAINER(work, struct defragment, work);
+    backend_close_replaced(defragment->service->backend);
+}
+
+static void old_file_is_closed(uv_work_t *work, int status)
+{
+    (void)status;
+    end_defragment(CONTAINER(work, struct defragment, work));
+}
+
+static void reads_have_moved(struct loop *loop, struct loop_task *task)
+{
+    struct defragment *defragment = CONTAINER(task, struct defragment, moved);
+    int failure = uv_queue_work(loop_uv(loop), &defragment->work, close_old_file, old_file_is_closed);
+    assert(failure == 0);
+}
+
 /* Node thread. */
 static void move_reads(struct engine *engine, struct node *node, struct engine_task *task)
 {
     struct defragment *defragment = CONTAINER(task, struct defragment, replaced);
     struct error *error = node_backend_replaced(node);
     if (error != NULL) engine_fail(engine, error);
-    loop_post(defragment->loop, &defragment->done);
+    loop_post(defragment->loop, &defragment->moved);
 }
 
 /* Helper thread. */
@@ -353,7 +371,7 @@ static void defragment_has_run(uv_work_t *work, int status)
     if (defragment->error == NULL)
         engine_post(defragment->service->engine, &defragment->replaced);
     else
-        end_defragment(defragment->loop, &defragment->done);
+        end_defragment(defragment);
 }
 
 static void defragment_is_settled(struct rpc *rpc)
@@ -385,7 +403,7 @@ static void defragment_on_message(struct grpc_call *call, struct bytes message)
     defragment->call = grpc_call_ref(call);
     defragment->loop = grpc_call_loop(call);
     defragment->replaced.run = move_reads;
-    defragment->done.run = end_defragment;
+    defragment->moved.run = reads_have_moved;
     settle(&defragment->rpc, call, defragment_is_settled, defragment);
 }
 

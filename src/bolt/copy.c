@@ -12,6 +12,9 @@ enum {
     FILL_PERCENT = 90, /* as etcd fills pages when it defragments */
     FIRST_ITEMS = 64,
     COPY_SLACK = 1024, /* pages */
+    /* Synced in portions: a log on the same disk shares the file system's journal, and each of its syncs
+     * would wait for all of the copy that is not on the disk yet. */
+    SYNC_BYTES = 2 << 20,
 };
 
 /* ---- The image ---- */
@@ -83,6 +86,7 @@ struct output {
     struct arena *arena; /* values of bucket rows */
     struct buf staging;
     uint64_t offset; /* of staging in the file */
+    uint64_t synced; /* up to this offset */
     uint64_t next_page;
     bool (*progress)(void *context, uint64_t written);
     void *context;
@@ -99,6 +103,10 @@ static struct error *flush(struct output *output)
     TRY(fs_file_pwrite(output->file, output->staging.data, output->staging.size, output->offset));
     output->offset += output->staging.size;
     buf_clear(&output->staging);
+    if (output->offset - output->synced >= SYNC_BYTES) {
+        TRY(fs_file_sync_data(output->file));
+        output->synced = output->offset;
+    }
     if (output->progress != NULL && !output->progress(output->context, output->offset))
         return error_new(ERROR_CANCELED, "the copy was cancelled");
     return NULL;

@@ -290,20 +290,38 @@ uint64_t backend_now(const struct backend *backend)
     return backend->now == NULL ? 0 : backend->now(backend->now_context);
 }
 
-struct backend_file *backend_file_new(struct bolt *bolt)
+struct backend_file *backend_file_new(struct backend *backend, struct bolt *bolt)
 {
     struct backend_file *file = mem_zalloc(1, sizeof(*file));
+    file->backend = backend;
     file->bolt = bolt;
     atomic_init(&file->users, 1);
     return file;
 }
 
-struct error *backend_file_unref(struct backend_file *file)
+void backend_file_unref(struct backend_file *file)
 {
-    if (file == NULL || atomic_fetch_sub(&file->users, 1) != 1) return NULL;
-    struct error *error = bolt_close(file->bolt);
-    free(file);
-    return error;
+    if (file == NULL || atomic_fetch_sub(&file->users, 1) != 1) return;
+    struct backend *backend = file->backend;
+    pthread_mutex_lock(&backend->file_lock);
+    assert(file != backend->file);
+    file->next = backend->replaced;
+    backend->replaced = file;
+    pthread_mutex_unlock(&backend->file_lock);
+}
+
+void backend_close_replaced(struct backend *backend)
+{
+    pthread_mutex_lock(&backend->file_lock);
+    struct backend_file *file = backend->replaced;
+    backend->replaced = NULL;
+    pthread_mutex_unlock(&backend->file_lock);
+    while (file != NULL) {
+        struct backend_file *next = file->next;
+        error_free(bolt_close(file->bolt)); /* whatever is wrong with it does not matter any more */
+        free(file);
+        file = next;
+    }
 }
 
 static struct backend_file *current_file(struct backend *backend)
@@ -326,8 +344,7 @@ struct error *backend_read_begin(struct backend *backend, struct backend_reader 
 void backend_read_end(struct backend_reader *reader)
 {
     bolt_end_read(reader->tx);
-    /* Closing a file that was replaced: whatever is wrong with it does not matter any more. */
-    error_free(backend_file_unref(reader->file));
+    backend_file_unref(reader->file);
     *reader = (struct backend_reader){0};
 }
 
@@ -435,7 +452,7 @@ struct error *backend_open(struct fs *fs, const char *path, const struct backend
     opened->map_size = bolt_options.initial_map_size;
     opened->no_sync = options->no_sync;
     opened->read_only = options->read_only;
-    opened->file = backend_file_new(bolt);
+    opened->file = backend_file_new(opened, bolt);
     pthread_mutex_init(&opened->file_lock, NULL);
     pthread_mutex_init(&opened->write_lock, NULL);
     pthread_mutex_init(&opened->defragment_lock, NULL);
@@ -460,8 +477,10 @@ struct error *backend_close(struct backend *backend)
     assert(backend->in_flight == NULL);
     assert(!backend->recording.active);
     backend_read_end(&backend->view);
+    backend_close_replaced(backend);
     assert(atomic_load(&backend->file->users) == 1);
-    struct error *error = backend_file_unref(backend->file);
+    struct error *error = bolt_close(backend->file->bolt);
+    free(backend->file);
     backend_batch_unref(backend->active);
     backend_batch_unref(backend->retired);
     pthread_mutex_destroy(&backend->file_lock);
@@ -574,6 +593,7 @@ struct error *backend_commit(struct backend *backend, struct backend_batch *batc
     uint64_t began = backend_now(backend);
     backend_batch_unref(batch->retired);
     batch->retired = NULL;
+    backend_close_replaced(backend);
     pthread_mutex_lock(&backend->write_lock);
     struct error *error = write_and_commit(backend->file->bolt, batch);
     if (error == NULL) backend_record(backend, batch);

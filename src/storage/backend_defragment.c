@@ -91,11 +91,11 @@ static struct error *catch_up(struct backend *backend, struct bolt *copy, size_t
 
 void backend_swap_files(struct backend *backend, struct bolt *bolt)
 {
-    struct backend_file *old = backend->file, *new = backend_file_new(bolt);
+    struct backend_file *old = backend->file, *new = backend_file_new(backend, bolt);
     pthread_mutex_lock(&backend->file_lock);
     backend->file = new;
     pthread_mutex_unlock(&backend->file_lock);
-    error_free(backend_file_unref(old)); /* nobody needs what is in it any more */
+    backend_file_unref(old);
 }
 
 /* With write_lock held. `*copy` is NULL once the backend has it. */

@@ -40,10 +40,12 @@ struct backend_batch {
     struct backend_batch *retired; /* the one before, for the commit side to free */
 };
 
-/* A file that is read, or was until a defragmentation replaced it: open as long as somebody reads it. */
+/* A file that is read, or was until another one replaced it: open as long as somebody reads it. */
 struct backend_file {
+    struct backend *backend;
     struct bolt *bolt;
     atomic_uint users;
+    struct backend_file *next; /* in backend.replaced */
 };
 
 /* What was committed since a defragmentation began to copy. */
@@ -63,9 +65,10 @@ struct backend {
     uint64_t map_size;
     bool no_sync;
     bool read_only;
-    struct backend_file *file;  /* changed with both locks held, read with either */
-    pthread_mutex_t file_lock;  /* for a moment only */
-    pthread_mutex_t write_lock; /* held while `file` is written to */
+    struct backend_file *file;     /* changed with both locks held, read with either */
+    pthread_mutex_t file_lock;     /* for a moment only */
+    struct backend_file *replaced; /* nobody reads them any more; to be closed; under file_lock */
+    pthread_mutex_t write_lock;    /* held while `file` is written to */
     pthread_mutex_t defragment_lock;
     uint64_t generation;        /* counts the files that were installed; under write_lock */
     struct recording recording; /* under write_lock */
@@ -91,9 +94,9 @@ void backend_batch_unref(struct backend_batch *batch);
 struct error *backend_batch_write(struct bolt_tx *tx, const struct backend_batch *batch)
     __attribute__((warn_unused_result));
 /* Takes over `bolt`. */
-struct backend_file *backend_file_new(struct bolt *bolt);
-/* Closes with the last user. */
-struct error *backend_file_unref(struct backend_file *file) __attribute__((warn_unused_result));
+struct backend_file *backend_file_new(struct backend *backend, struct bolt *bolt);
+/* After its last user backend_close_replaced has it, if it is not the backend's own any more. */
+void backend_file_unref(struct backend_file *file);
 uint64_t backend_now(const struct backend *backend);
 struct error *backend_open_bucket(const struct bolt_tx *tx, enum backend_bucket bucket,
                                   struct bolt_bucket *opened) __attribute__((warn_unused_result));

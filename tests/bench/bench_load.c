@@ -1,17 +1,19 @@
-/* bench_load ADDRESS COUNT: puts COUNT distinct keys of 16 bytes with values of 256 bytes, many at a time;
- * for bench.py. */
+/* bench_load ADDRESS COUNT [SIZE]: puts COUNT distinct keys of 16 bytes with values of 256 (or SIZE) bytes,
+ * many at a time; for bench.py and defragment.py. */
 #include "base/wire.h"
 #include "net/grpc_client.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { UNDER_WAY = 500, KEY_SIZE = 16, VALUE_SIZE = 256 };
+enum { UNDER_WAY = 500, KEY_SIZE = 16, VALUE_SIZE = 256, VALUE_SIZE_MAX = 1 << 20 };
 
 static struct {
     struct loop *loop;
     struct grpc_channel *channel;
     uint64_t next, done, count;
+    size_t value_size;
+    uint8_t value[VALUE_SIZE_MAX];
 } load;
 
 static void put_next(void);
@@ -43,13 +45,12 @@ static void put_next(void)
 {
     if (load.next == load.count) return;
     char key[KEY_SIZE + 1];
-    uint8_t value[VALUE_SIZE];
     struct buf message = {0};
     snprintf(key, sizeof(key), "load%012llu", (unsigned long long)load.next);
-    memset(value, 'a' + (int)(load.next % 26), sizeof(value));
+    memset(load.value, 'a' + (int)(load.next % 26), load.value_size);
     load.next++;
     wire_bytes_field(&message, 1, bytes_of(key, KEY_SIZE));
-    wire_bytes_field(&message, 2, bytes_of(value, sizeof(value)));
+    wire_bytes_field(&message, 2, bytes_of(load.value, load.value_size));
     struct grpc_client_call_options options = {.path = "/etcdserverpb.KV/Put",
                                                .handler = &handler,
                                                .unary = true,
@@ -61,8 +62,10 @@ static void put_next(void)
 
 int main(int argc, char **argv)
 {
-    if (argc != 3 || (load.count = strtoull(argv[2], NULL, 10)) == 0) {
-        fprintf(stderr, "usage: bench_load HOST:PORT COUNT\n");
+    load.value_size = argc == 4 ? strtoul(argv[3], NULL, 10) : VALUE_SIZE;
+    if (argc < 3 || argc > 4 || load.value_size > VALUE_SIZE_MAX ||
+        (load.count = strtoull(argv[2], NULL, 10)) == 0) {
+        fprintf(stderr, "usage: bench_load HOST:PORT COUNT [SIZE]\n");
         return 2;
     }
     load.loop = loop_new();
