@@ -129,18 +129,24 @@ char *node_storage_version(struct node *node, char text[NODE_VERSION_SIZE])
     return text;
 }
 
-struct error *node_set_cluster_version(struct node *node, struct version version)
+struct error *node_check_cluster_version(const struct node *node, struct version version)
 {
     struct version own;
-    if (version_parse(bytes_from_string(node->config.version), &own) &&
-        version_compare_minor(own, version) < 0)
-        return error_new(
-            ERROR_INVALID,
-            "invalid downgrade; server version is lower than determined cluster version: this is %s, the "
-            "cluster is at %u.%u",
-            node->config.version, version.major, version.minor);
+    if (!version_parse(bytes_from_string(node->config.version), &own) ||
+        version_compare_minor(own, version) >= 0)
+        return NULL;
+    return error_new(
+        ERROR_INVALID,
+        "invalid downgrade; server version is lower than determined cluster version: this is %s, the "
+        "cluster is at %u.%u",
+        node->config.version, version.major, version.minor);
+}
+
+struct error *node_set_cluster_version(struct node *node, struct version version)
+{
     struct version before;
     char text[NODE_VERSION_SIZE];
+    TRY(node_check_cluster_version(node, version));
     bool had = cluster_version(node->cluster, &before);
     cluster_set_version(node->cluster, node->backend, version);
     node->membership_changed = true;

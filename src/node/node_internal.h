@@ -392,6 +392,9 @@ struct error *node_apply_v2_request(struct node *node, const struct raft_entry *
     __attribute__((warn_unused_result));
 void node_set_attributes(struct node *node, uint64_t id, const char *name,
                          const struct cluster_urls *client_urls);
+/* This member's release must be at least the cluster's version. */
+struct error *node_check_cluster_version(const struct node *node, struct version version)
+    __attribute__((warn_unused_result));
 struct error *node_set_cluster_version(struct node *node, struct version version)
     __attribute__((warn_unused_result));
 /* Proposes the own name and client addresses until they are applied. */

@@ -36,6 +36,25 @@ static struct error *check_indexes(const struct node *node, uint64_t snapshot_in
     return NULL;
 }
 
+/* A state of a later release may hold what this one does not understand. */
+static struct error *check_versions(struct node *node)
+{
+    struct version own, found;
+    char text[NODE_VERSION_SIZE];
+    if (!version_parse(bytes_from_string(node->config.version), &own)) return NULL;
+    if (cluster_version(node->cluster, &found)) TRY(node_check_cluster_version(node, found));
+    node_stored_version(node, text);
+    if (text[0] == '\0') return NULL;
+    if (!version_parse(bytes_from_string(text), &found))
+        return error_new(ERROR_CORRUPT, "the database's storage version, \"%s\", is no version", text);
+    if (version_compare_minor(own, found) < 0)
+        return error_new(ERROR_INVALID,
+                         "validating schema failed: version \"%s\" is not supported: this is %s, and the "
+                         "database was written by a later etcd",
+                         text, node->config.version);
+    return NULL;
+}
+
 /* ---- the state ---- */
 
 int64_t node_request_timeout(const struct node_config *config)
@@ -197,6 +216,7 @@ struct error *node_new(const struct node_config *config, struct node_recovery *r
     node->log_bytes = raft_entries_payload_size(node->log->entries.items, node->log->entries.count);
     struct error *error = check_indexes(node, recovery->snapshot_index);
     if (error == NULL) error = build_state(node);
+    if (error == NULL) error = check_versions(node);
     if (error == NULL) error = build_raft(node);
     if (error != NULL) {
         node_free(node);
