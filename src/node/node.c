@@ -1,5 +1,6 @@
 #include "node/node_internal.h"
 
+#include "base/container.h"
 #include "base/wire.h"
 
 #include <assert.h>
@@ -512,9 +513,21 @@ void node_collect(struct node *node, struct node_ready *ready)
     update_gauges(node);
 }
 
+/* Writes that became durable after the last node_collect may have left some. */
+static void drop_peer_messages(struct mail *messages)
+{
+    while (messages != NULL) {
+        struct node_peer_message *message = CONTAINER(messages, struct node_peer_message, mail);
+        messages = messages->next;
+        raft_message_deinit(&message->message);
+        free(message);
+    }
+}
+
 void node_free(struct node *node)
 {
     if (node == NULL) return;
+    drop_peer_messages(node->peer_messages.oldest);
     while (!STAILQ_EMPTY(&node->apply_queue)) {
         struct node_apply_batch *batch = STAILQ_FIRST(&node->apply_queue);
         STAILQ_REMOVE_HEAD(&node->apply_queue, link);
