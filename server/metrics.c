@@ -61,6 +61,12 @@ static const struct counter_row node_rows[] = {
     COUNTER("etcd_server_slow_apply_total", slow_applies,
             "The total number of slow apply requests (likely overloaded from "
             "slow disk)."),
+    COUNTER("etcd_server_heartbeat_send_failures_total", heartbeat_send_failures,
+            "The total number of leader heartbeat send failures (likely overloaded from slow disk)."),
+    COUNTER("etcd_server_learner_promote_successes", learner_promotes,
+            "The total number of successful learner promotions while this member is leader."),
+    GAUGE("etcd_server_snapshot_apply_in_progress_total", applying_snapshot,
+          "1 if the server is applying the incoming snapshot. 0 if none."),
     COUNTER("etcd_mvcc_put_total", puts, "Total number of puts seen by this member."),
     COUNTER("etcd_mvcc_delete_total", deletes, "Total number of deletes seen by this member."),
     COUNTER("etcd_mvcc_range_total", ranges, "Total number of ranges seen by this member."),
@@ -219,6 +225,13 @@ static void write_disk(struct metrics_writer *writer, struct metrics_sources *so
                    (double)metric_gauge_read(&sources->wal->write_bytes));
     seconds(writer, "etcd_disk_backend_commit_duration_seconds",
             "The latency distributions of commit called by backend.", &sources->backend->commit);
+    seconds(writer, "etcd_debugging_disk_backend_commit_rebalance_duration_seconds",
+            "The latency distributions of commit.rebalance called by bboltdb backend.",
+            &sources->backend->rebalance);
+    seconds(writer, "etcd_debugging_disk_backend_commit_spill_duration_seconds",
+            "The latency distributions of commit.spill called by bboltdb backend.", &sources->backend->spill);
+    seconds(writer, "etcd_debugging_disk_backend_commit_write_duration_seconds",
+            "The latency distributions of commit.write called by bboltdb backend.", &sources->backend->write);
     seconds(writer, "etcd_disk_backend_defrag_duration_seconds",
             "The latency distribution of backend defragmentation.", &sources->backend->defragment);
     seconds(writer, "etcd_disk_backend_snapshot_duration_seconds",
@@ -228,6 +241,9 @@ static void write_disk(struct metrics_writer *writer, struct metrics_sources *so
                    (double)metric_gauge_read(&sources->backend->defragmenting));
     seconds(writer, "etcd_snap_fsync_duration_seconds", "The latency distributions of fsync called by snap.",
             &sources->snap->fsync_duration);
+    seconds(writer, "etcd_debugging_snap_save_marshalling_duration_seconds",
+            "The marshalling cost distributions of save called by snapshot.",
+            &sources->snap->marshalling_duration);
     seconds(writer, "etcd_debugging_snap_save_total_duration_seconds",
             "The total latency distributions of save called by snapshot.", &sources->snap->save_duration);
 }
@@ -250,22 +266,8 @@ static const struct {
     {"etcd_grpc_proxy_events_coalescing_total", "counter", "Total number of events coalescing", 0, 0, 1},
     {"etcd_grpc_proxy_watchers_coalescing_total", "gauge", "Total number of current watchers coalescing", 0,
      0, 1},
-    {"etcd_server_heartbeat_send_failures_total", "counter",
-     "The total number of leader heartbeat send failures (likely overloaded from slow disk).", 0, 0, 1},
-    {"etcd_server_learner_promote_successes", "counter",
-     "The total number of successful learner promotions while this member is leader.", 0, 0, 1},
-    {"etcd_server_snapshot_apply_in_progress_total", "gauge",
-     "1 if the server is applying the incoming snapshot. 0 if none.", 0, 0, 1},
-    {"etcd_debugging_disk_backend_commit_rebalance_duration_seconds", "histogram",
-     "The latency distributions of commit.rebalance called by bboltdb backend.", 1000000, 14, SECONDS},
-    {"etcd_debugging_disk_backend_commit_spill_duration_seconds", "histogram",
-     "The latency distributions of commit.spill called by bboltdb backend.", 1000000, 14, SECONDS},
-    {"etcd_debugging_disk_backend_commit_write_duration_seconds", "histogram",
-     "The latency distributions of commit.write called by bboltdb backend.", 1000000, 14, SECONDS},
     {"etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds", "histogram",
      "Bucketed histogram of index compaction pause duration.", 500000, 14, MILLISECONDS},
-    {"etcd_debugging_snap_save_marshalling_duration_seconds", "histogram",
-     "The marshalling cost distributions of save called by snapshot.", 1000000, 14, SECONDS},
     {"etcd_snap_db_fsync_duration_seconds", "histogram",
      "The latency distributions of fsyncing .snap.db file", 1000000, 14, SECONDS},
     {"etcd_snap_db_save_total_duration_seconds", "histogram",
@@ -610,16 +612,31 @@ static void write_identity(struct metrics_writer *writer, struct metrics_sources
 static void write_alarms(struct metrics_writer *writer, struct metrics_sources *sources)
 {
     static const char *const names[] = {"NOSPACE", "CORRUPT"};
-    metric_gauge *const alarms[] = {&sources->node->alarm_nospace, &sources->node->alarm_corrupt};
+    struct node_metrics *node = sources->node;
+    metric_gauge *const counts[] = {&node->alarm_nospace, &node->alarm_corrupt};
     char labels[LABELS_MAX];
     metrics_begin(writer, "etcd_debugging_server_alarms", "gauge",
                   "Alarms for every member in cluster. 1 for 'server_id' label with current ID. 2 for "
                   "'alarm_type' label with type of this alarm");
-    for (size_t i = 0; i < 2; i++) {
-        if (metric_gauge_read(alarms[i]) == 0) continue;
-        snprintf(labels, sizeof(labels), "alarm_type=\"%s\",server_id=\"%llx\"", names[i],
-                 (unsigned long long)sources->member_id);
-        metrics_sample(writer, labels, 1);
+    for (size_t type = 0; type < 2; type++)
+        for (int64_t i = 0; i < metric_gauge_read(counts[type]); i++) {
+            snprintf(labels, sizeof(labels), "alarm_type=\"%s\",server_id=\"%llx\"", names[type],
+                     (unsigned long long)metric_read(&node->alarm_members[type][i]));
+            metrics_sample(writer, labels, 1);
+        }
+}
+
+static void write_promotions(struct metrics_writer *writer, struct node_metrics *node)
+{
+    metrics_begin(writer, "etcd_server_learner_promote_failures", "counter",
+                  "The total number of failed learner promotions (likely learner not ready) while this "
+                  "member is leader.");
+    for (size_t error = 0; error < API_ERROR_COUNT; error++) {
+        uint64_t count = metric_read(&node->learner_promote_failures[error]);
+        char labels[LABELS_MAX];
+        if (count == 0) continue;
+        snprintf(labels, sizeof(labels), "Reason=\"%s\"", api_error_text((enum api_error)error));
+        metrics_sample(writer, labels, (double)count);
     }
 }
 
@@ -814,6 +831,7 @@ void metrics_write(struct buf *out, struct metrics_sources *sources)
     write_grpc(writer, sources);
     write_identity(writer, sources);
     write_alarms(writer, sources);
+    write_promotions(writer, sources->node);
     write_gates(writer, sources);
     write_health(writer, sources);
     write_process(writer, sources);

@@ -168,6 +168,9 @@ void options_deinit(struct options_parsed *parsed);
 /* Fills in what depends on other options, and checks them together, in etcd's order. */
 struct error *options_complete(struct options_parsed *parsed) __attribute__((warn_unused_result));
 
+/* --quota-backend-bytes as it takes effect; 0: no limit. */
+uint64_t options_quota(const struct options *options);
+
 /* --help: usage for stderr, then every option with default and help, for stdout. */
 void options_usage(struct buf *out);
 void options_help(struct buf *out);

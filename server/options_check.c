@@ -312,6 +312,12 @@ struct error *options_complete(struct options_parsed *parsed)
     return complete_initial_cluster(parsed);
 }
 
+uint64_t options_quota(const struct options *options)
+{
+    if (options->quota_backend_bytes < 0) return 0;
+    return options->quota_backend_bytes == 0 ? UINT64_C(2) << 30 : (uint64_t)options->quota_backend_bytes;
+}
+
 /* ---- help ---- */
 
 void options_usage(struct buf *out)

@@ -175,11 +175,8 @@ static void show_cluster(struct shown *shown)
     static const char *const limits[] = {"max-request-bytes", "max-concurrent-streams", "pre-vote",
                                          "feature-gates"};
     const struct options *options = shown->options;
-    uint64_t quota = options->quota_backend_bytes == 0  ? UINT64_C(2) << 30
-                     : options->quota_backend_bytes < 0 ? 0
-                                                        : (uint64_t)options->quota_backend_bytes;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) show_named(shown, names[i]);
-    show_instead(shown, "quota-backend-bytes", LOG_UINT("quota-backend-bytes", quota));
+    show_instead(shown, "quota-backend-bytes", LOG_UINT("quota-backend-bytes", options_quota(options)));
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) show_named(shown, limits[i]);
     show(shown, LOG_BOOL("initial-corrupt-check", options->gates[GATE_INITIAL_CORRUPT_CHECK]));
     show_named(shown, "corrupt-check-time");

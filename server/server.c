@@ -163,12 +163,6 @@ static size_t choose_helpers(void)
     return processors < 4 ? 1 : (size_t)processors / 2;
 }
 
-static uint64_t quota_of(const struct options *options)
-{
-    if (options->quota_backend_bytes < 0) return 0;
-    return options->quota_backend_bytes == 0 ? UINT64_C(2) << 30 : (uint64_t)options->quota_backend_bytes;
-}
-
 /* What one request may take, here and at other members. */
 static int64_t request_timeout(const struct options *options)
 {
@@ -211,7 +205,7 @@ static void configure_node(struct server *server)
     struct node_limits limits = node_limits_default();
     limits.max_request_bytes = options->max_request_bytes;
     limits.max_txn_operations = options->max_txn_ops;
-    limits.quota_bytes = quota_of(options);
+    limits.quota_bytes = options_quota(options);
     limits.compaction_rows = (uint64_t)options->compaction_batch_limit;
     limits.compaction_pause = options->compaction_sleep_interval;
     *node = (struct node_config){
@@ -461,7 +455,7 @@ static void connect_metrics(struct server *server)
     server->metrics.methods = service_methods(&server->metrics.method_count);
     server->metrics.version = ETCD_VERSION;
     server->metrics.member_id = server->member.id;
-    server->metrics.quota_bytes = quota_of(server->options);
+    server->metrics.quota_bytes = options_quota(server->options);
     server->metrics.started_at = clock_wall();
     server->endpoints = (struct http_endpoints){
         .engine = server->engine,
@@ -660,8 +654,17 @@ static void close_peers(struct loop *loop, struct loop_task *task)
     http1_server_close(io->http, DRAIN_TIME, part_closed, CONTAINER(io, struct server, peer));
 }
 
+static void log_ports(const struct server *server, enum traffic traffic, const char *message)
+{
+    for (size_t i = 0; i < server->bound_count; i++)
+        if (server->bound[i].traffic == traffic)
+            log_info(server->logger, message,
+                     LOG_STRING("address", listener_address(server->bound[i].listener)));
+}
+
 static void drain_connections(struct server *server)
 {
+    log_ports(server, TRAFFIC_PEER, "stopping serving peer traffic");
     for (size_t i = 0; i < server->bound_count; i++) listener_close(server->bound[i].listener);
     loop_run_once(server->control, 0);
     atomic_store(&server->still_closing, (int)server->io_count * 2 + 1);
@@ -750,13 +753,13 @@ static void hand_over_leadership(struct server *server)
         while (metric_gauge_read(&metrics->is_leader) != 0 && clock_monotonic() < limit)
             loop_run_once(server->control, 5 * LOOP_MILLISECOND);
     log_info(server->logger, outcomes[hand_over.result], LOG_HEX("local-member-id", server->member.id),
+             LOG_HEX("current-leader-member-id", metric_gauge_read(&metrics->leader)),
              LOG_DURATION("took", clock_monotonic() - begun));
 }
 
 static struct error *stop(struct server *server)
 {
-    log_info(server->logger, "closing etcd server", LOG_STRING("name", server->options->name),
-             LOG_STRING("data-dir", server->options->data_dir));
+    startup_log_end(server->options, server->logger, "closing etcd server");
     hand_over_leadership(server);
     compactor_stop(server->compactor);
     drain_connections(server);
@@ -776,8 +779,7 @@ static struct error *stop(struct server *server)
         error = second;
     else
         error_free(second);
-    log_info(server->logger, "closed etcd server", LOG_STRING("name", server->options->name),
-             LOG_STRING("data-dir", server->options->data_dir));
+    startup_log_end(server->options, server->logger, "closed etcd server");
     return error;
 }
 
@@ -828,7 +830,7 @@ static struct error *open_member(struct server *server)
         .initial_cluster_exists = strcmp(options->initial_cluster_state, "existing") == 0,
         .bootstrap = &bootstrap,
         .no_sync = options->unsafe_no_fsync,
-        .quota_bytes = quota_of(options),
+        .quota_bytes = options_quota(options),
         .fs = fs_real(),
         .logger = server->logger,
         .wal_metrics = &server->wal_metrics,
@@ -860,6 +862,7 @@ static struct error *start_engine(struct server *server)
         .on_failed = on_failed,
         .context = server,
     };
+    startup_log_quota(server->options, server->logger);
     log_info(server->logger, "starting etcd server", LOG_HEX("local-member-id", server->member.id),
              LOG_STRING("local-server-version", ETCD_VERSION),
              LOG_STRING("cluster-version", "to_be_decided"));
@@ -880,23 +883,15 @@ static void catch_signals(struct server *server)
     }
 }
 
-static void log_urls(struct server *server, const char *message, const char *key, const char *list)
-{
-    struct cluster_urls urls = {0};
-    struct error *error = cluster_urls_parse(list, &urls);
-    if (error == NULL)
-        log_info(server->logger, message, LOG_STRINGS(key, (const char *const *)urls.items, urls.count));
-    error_free(error); /* listening tells it */
-    cluster_urls_deinit(&urls);
-}
-
 static struct error *bind_ports(struct server *server)
 {
     const struct options *options = server->options;
     bool has_http = *options->listen_client_http_urls != '\0';
-    log_urls(server, "configuring peer listeners", "listen-peer-urls", options->listen_peer_urls);
+    startup_log_urls(server->logger, "configuring peer listeners", "listen-peer-urls",
+                     options->listen_peer_urls);
     TRY(listen_all(server, options->listen_peer_urls, TRAFFIC_PEER));
-    log_urls(server, "configuring client listeners", "listen-client-urls", options->listen_client_urls);
+    startup_log_urls(server->logger, "configuring client listeners", "listen-client-urls",
+                     options->listen_client_urls);
     TRY(listen_all(server, options->listen_client_urls, has_http ? TRAFFIC_GRPC : TRAFFIC_GRPC_HTTP));
     TRY(listen_all(server, options->listen_client_http_urls, TRAFFIC_HTTP));
     return listen_all(server, options->listen_metrics_urls, TRAFFIC_METRICS);
@@ -912,11 +907,8 @@ static void log_serving(struct server *server)
              LOG_STRING("advertise-client-urls", options->advertise_client_urls),
              LOG_STRING("listen-client-urls", options->listen_client_urls),
              LOG_STRING("listen-metrics-urls", options->listen_metrics_urls));
-    for (size_t i = 0; i < server->bound_count; i++)
-        if (server->bound[i].traffic < TRAFFIC_GRPC_HTTP)
-            log_info(server->logger,
-                     server->bound[i].traffic == TRAFFIC_PEER ? "serving peer traffic" : "serving metrics",
-                     LOG_STRING("address", listener_address(server->bound[i].listener)));
+    log_ports(server, TRAFFIC_PEER, "serving peer traffic");
+    log_ports(server, TRAFFIC_METRICS, "serving metrics");
 }
 
 static void make_corruption_monitor(struct server *server)

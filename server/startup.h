@@ -17,4 +17,10 @@ struct error *startup_lock_memory(const struct options *options) __attribute__((
 struct error *startup_defragment(const struct options *options, struct backend *backend,
                                  const struct logger *logger) __attribute__((warn_unused_result));
 
+/* Lines of the log about what the options say. */
+void startup_log_urls(const struct logger *logger, const char *message, const char *key, const char *list);
+void startup_log_quota(const struct options *options, const struct logger *logger);
+/* "closing etcd server", "closed etcd server". */
+void startup_log_end(const struct options *options, const struct logger *logger, const char *message);
+
 #endif

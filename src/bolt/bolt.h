@@ -110,6 +110,15 @@ struct error *bolt_begin_write(struct bolt *db, struct bolt_tx **tx) __attribute
 /* Frees `tx` in every case. NULL: the changes are on disk and visible to readers that begin from now on. An
  * error: see the head of this file. A transaction without changes writes nothing and keeps the txid. */
 struct error *bolt_commit(struct bolt_tx *tx) __attribute__((warn_unused_result));
+
+/* What the last commit took, in nanoseconds: making nodes even, giving them pages, writing and syncing. */
+struct bolt_commit_times {
+    uint64_t rebalance, spill, write;
+};
+/* Measures commits from now on by this clock; NULL: not at all. The writer's thread. */
+void bolt_measure(struct bolt *bolt, uint64_t (*now)(void *context), void *context);
+/* The writer's thread. */
+struct bolt_commit_times bolt_commit_times(const struct bolt *bolt);
 /* NULL is allowed. */
 void bolt_rollback(struct bolt_tx *tx);
 

@@ -58,10 +58,34 @@ static bool fits_inline(const struct bolt_tree *tree)
     return true;
 }
 
+static uint64_t clock_of(const struct bolt *db)
+{
+    return db->now == NULL ? 0 : db->now(db->now_context);
+}
+
+void bolt_measure(struct bolt *bolt, uint64_t (*now)(void *context), void *context)
+{
+    bolt->now = now;
+    bolt->now_context = context;
+}
+
+struct bolt_commit_times bolt_commit_times(const struct bolt *bolt)
+{
+    return bolt->times;
+}
+
+static struct error *settle(struct bolt_tx *tx, struct bolt_tree *tree)
+{
+    uint64_t began = clock_of(tx->db);
+    struct error *error = tree_settle(tree);
+    tx->db->times.rebalance += clock_of(tx->db) - began;
+    return error;
+}
+
 /* Settles a bucket and stores its header in the root bucket. */
 static struct error *place_bucket(struct bolt_tx *tx, struct bolt_tree *tree)
 {
-    TRY(tree_settle(tree));
+    TRY(settle(tx, tree));
     bool inlined = fits_inline(tree);
     size_t size = BUCKET_HEADER_SIZE + (inlined ? (size_t)tree->root->bytes : 0);
     uint8_t *value = arena_alloc(tx->arena, size);
@@ -99,7 +123,7 @@ static struct error *place_everything(struct bolt_tx *tx, struct meta *meta)
     for (struct bolt_tree *tree = tx->trees; tree != NULL; tree = tree->next)
         if (tree->root != NULL || tree->changes > 0) TRY(place_bucket(tx, tree));
     TRY(give_up_stored_freelist(tx));
-    TRY(tree_settle(tx->root));
+    TRY(settle(tx, tx->root));
     if (tx->root->root != NULL) {
         assign_pages(tx, tx->root->root);
         tx->root->page = tx->root->root->page;
@@ -207,7 +231,11 @@ struct error *bolt_write_changes(struct bolt_tx *tx)
 {
     struct bolt *db = tx->db;
     struct meta meta;
+    db->times = (struct bolt_commit_times){0};
+    uint64_t began = clock_of(db);
     TRY(place_everything(tx, &meta));
+    uint64_t placed = clock_of(db);
+    db->times.spill = placed - began - db->times.rebalance;
     TRY(bolt_map_reserve(db, meta.high_water * meta.page_size));
     uint64_t file_size = db->file_size;
     TRY(grow_file(db, meta.high_water));
@@ -216,6 +244,7 @@ struct error *bolt_write_changes(struct bolt_tx *tx)
     TRY(fail_for_good(db, sync_file(db)));
     TRY(fail_for_good(db, write_meta(db, &meta)));
     TRY(fail_for_good(db, sync_file(db)));
+    db->times.write = clock_of(db) - placed;
     publish(tx, &meta);
     return NULL;
 }

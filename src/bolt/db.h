@@ -62,8 +62,11 @@ struct bolt {
     struct freelist freelist;
     struct bolt_tx *writer;
     struct arena *arena;
-    struct buf staging; /* adjacent pages on their way into one write */
-    char *failure;      /* why nothing may be written any more, or NULL */
+    struct buf staging;             /* adjacent pages on their way into one write */
+    char *failure;                  /* why nothing may be written any more, or NULL */
+    uint64_t (*now)(void *context); /* NULL: commits are not measured */
+    void *now_context;
+    struct bolt_commit_times times;
 
     /* Under the mutex. */
     pthread_mutex_t mutex;

@@ -87,6 +87,7 @@ enum mvcc_status mvcc_compact_start(struct mvcc_store *store, int64_t revision)
     /* Rows below the one before would be missing in the hash when that one is not through. */
     bool store_hash = store->finished == store->compact_revision;
     put_meta(store, META_SCHEDULED, revision);
+    log_info(store->logger, "compact tree index", LOG_INT("revision", revision));
     enqueue(store, revision, store_hash);
     return MVCC_OK;
 }
@@ -129,8 +130,6 @@ static void finish(struct mvcc_store *store, struct compaction *compaction)
         mvcc_remember_hash(store, &(struct mvcc_hash){hasher->hash, hasher->revision,
                                                       hasher->compact_revision, store->revision});
     }
-    log_info(store->logger, "finished scheduled compaction",
-             LOG_INT("compact-revision", compaction->revision));
     dequeue(store);
 }
 

@@ -130,3 +130,17 @@ uint64_t node_alarm_no_space(struct node *node)
              LOG_STRING("error", api_error_text(API_ERROR_NO_SPACE)));
     return node_alarm_raise(node, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
 }
+
+void node_show_alarms(struct node *node)
+{
+    int64_t counts[2] = {0};
+    for (size_t i = 0; i < node->alarm_count; i++) {
+        const struct alarm *alarm = &node->alarms[i];
+        size_t type = alarm->type == ETCDSERVERPB__ALARM_TYPE__CORRUPT;
+        if (counts[type] == NODE_ALARMS_SHOWN) continue;
+        atomic_store_explicit(&node->metrics.alarm_members[type][counts[type]++], alarm->member_id,
+                              memory_order_relaxed);
+    }
+    metric_set(&node->metrics.alarm_nospace, counts[0]);
+    metric_set(&node->metrics.alarm_corrupt, counts[1]);
+}

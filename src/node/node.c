@@ -55,10 +55,21 @@ void node_queue_remove(struct node_request *request)
     request->node.queue = NULL;
 }
 
+/* Of a learner, by the member that led it: whom it is forwarded to counts it. */
+static void count_promotion(struct node *node, const struct node_request *request)
+{
+    if (request->for_leader) return;
+    if (request->error == API_OK)
+        metric_add(&node->metrics.learner_promotes, 1);
+    else
+        metric_add(&node->metrics.learner_promote_failures[request->error], 1);
+}
+
 static void request_leaves(struct node *node, struct node_request *request)
 {
     assert(request->node.queue == NULL && !request->node.registered && request->node.job == NULL);
     request->auth_revision = auth_revision(node->auth);
+    if (request->operation == NODE_MEMBER_PROMOTE) count_promotion(node, request);
     node_outbox_put(&node->replies, &request->mail);
 }
 
@@ -311,6 +322,7 @@ static void take_ready(struct node *node)
         } else {
             struct node_peer_message *out = mem_zalloc(1, sizeof(*out));
             out->message = raft_message_take(message);
+            if (out->message.type == RAFT_HEARTBEAT) node_observe_heartbeat(node, out->message.to);
             if (out->message.type == RAFT_SNAP)
                 node_snapshot_hold(node, out);
             else
@@ -343,6 +355,20 @@ static void look_after_leases(struct node *node)
     node_propose_due_checkpoints(node);
 }
 
+static void tell_compaction(struct node *node, int64_t revision, uint64_t took)
+{
+    struct mvcc_hash hashes[MVCC_STORED_HASHES_MAX];
+    size_t count = mvcc_stored_hashes(node->store, hashes);
+    uint64_t size = backend_size(node->backend), in_use = backend_size_in_use(node->backend);
+    bool has_hash = count > 0 && hashes[count - 1].revision == revision;
+    log_info(node->logger, "finished scheduled compaction", LOG_INT("compact-revision", revision),
+             LOG_DURATION("took", took),
+             has_hash ? LOG_UINT("hash", hashes[count - 1].hash)
+                      : (struct log_field){.kind = LOG_FIELD_ABSENT},
+             LOG_UINT("current-db-size-bytes", size), LOG_SIZE("current-db-size", size),
+             LOG_UINT("current-db-size-in-use-bytes", in_use), LOG_SIZE("current-db-size-in-use", in_use));
+}
+
 static struct error *compact_some(struct node *node)
 {
     if (!mvcc_compact_pending(node->store) || node->now < node->compaction_next) return NULL;
@@ -356,6 +382,7 @@ static struct error *compact_some(struct node *node)
     node->compaction_next = node->now + node->config.limits.compaction_pause;
     node->seal_now = true; /* deleted rows leave the overlay soon, as etcd commits after each slice */
     if (finished != 0) {
+        tell_compaction(node, finished, node_clock(node) - node->compaction_began);
         metric_observe(&node->metrics.compaction_total, node_clock(node) - node->compaction_began);
         node->compaction_began = 0;
         metric_set(&node->metrics.db_compaction_last, (int64_t)(node->wall_ms / 1000));
@@ -474,8 +501,8 @@ static void update_gauges(struct node *node)
     metric_set(&metrics->db_size_in_use, (int64_t)status.backend_size_in_use);
     if (!node_backend_is_away(node))
         metric_set(&metrics->open_read_transactions, (int64_t)backend_open_read_transactions(node->backend));
-    metric_set(&metrics->alarm_nospace, status.alarm_nospace);
-    metric_set(&metrics->alarm_corrupt, status.alarm_corrupt);
+    node_show_alarms(node);
+    metric_set(&metrics->applying_snapshot, node_is_installing(node));
     metric_set(&metrics->auth_enabled, status.auth_enabled);
     metric_set(&metrics->auth_revision, (int64_t)status.auth_revision);
     metric_set(&metrics->published, node->published);

@@ -423,6 +423,8 @@ enum node_apply_kind {
     NODE_APPLY_KINDS,
 };
 
+enum { NODE_ALARMS_SHOWN = 16 };
+
 /* Bumped by the node, read by any thread. */
 struct node_metrics {
     metric_counter puts, deletes, ranges, txns;
@@ -433,7 +435,11 @@ struct node_metrics {
     metric_gauge leader, term, keys, watchers, slow_watchers, watch_streams, pending_events, revision,
         compact_revision;
     metric_gauge put_bytes, db_compaction_last, db_size, db_size_in_use, open_read_transactions, leases;
-    metric_gauge alarm_nospace, alarm_corrupt, published;
+    metric_gauge alarm_nospace, alarm_corrupt, published; /* the first two: of so many members */
+    metric_counter alarm_members[2][NODE_ALARMS_SHOWN];   /* whose: [0] NOSPACE, [1] CORRUPT */
+    metric_counter learner_promotes, learner_promote_failures[API_ERROR_COUNT];
+    metric_counter heartbeat_send_failures;
+    metric_gauge applying_snapshot;
     metric_gauge auth_enabled, auth_revision;
     metric_gauge cluster_version, storage_version; /* 1000 * major + minor; 0: not decided, not known */
     metric_counter compacted_keys;

@@ -91,6 +91,7 @@ struct node_member_version {
     uint64_t id;
     struct version version; /* zero: not known */
     int64_t active_since;   /* a connection to it is up since then; 0: none is */
+    int64_t heartbeat_at;   /* when the last one was sent to it */
 };
 
 /* FIFO of mails on their way out. */
@@ -435,6 +436,7 @@ void node_alarm_apply(struct node *node, const Etcdserverpb__AlarmRequest *reque
 /* Proposes this member's alarm of that type; returns the proposal's id. */
 uint64_t node_alarm_raise(struct node *node, int type);
 uint64_t node_alarm_no_space(struct node *node); /* tells it, too */
+void node_show_alarms(struct node *node);        /* in the metrics */
 
 /* ---- durations (observe.c) ---- */
 
@@ -455,6 +457,8 @@ struct node_observation {
 /* 0 when nothing is measured. */
 uint64_t node_clock(const struct node *node);
 void node_observe(struct node *node, const struct node_observation *observation);
+/* A leader sends one to that member now: it is warned about when it comes late. */
+void node_observe_heartbeat(struct node *node, uint64_t to);
 void node_init_histograms(struct node_metrics *metrics);
 
 #endif

@@ -44,6 +44,23 @@ void node_observe(struct node *node, const struct node_observation *observation)
     warn(node, observation, took);
 }
 
+void node_observe_heartbeat(struct node *node, uint64_t to)
+{
+    struct node_member_version *peer = node_know_peer(node, to);
+    int64_t most = 2 * node->config.tick;
+    if (peer == NULL) return;
+    bool leads_since_then = peer->heartbeat_at > node->leader_since;
+    int64_t took = node->now - peer->heartbeat_at;
+    peer->heartbeat_at = node->now;
+    if (!leads_since_then || took <= most) return;
+    metric_add(&node->metrics.heartbeat_send_failures, 1);
+    log_warn(node->logger,
+             "leader failed to send out heartbeat on time; took too long, leader is overloaded likely from "
+             "slow disk",
+             LOG_HEX("to", to), LOG_DURATION("heartbeat-interval", node->config.tick),
+             LOG_DURATION("expected-duration", most), LOG_DURATION("exceeded-duration", took - most));
+}
+
 /* etcd's buckets, in nanoseconds. */
 void node_init_histograms(struct node_metrics *metrics)
 {

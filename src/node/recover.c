@@ -81,6 +81,7 @@ static struct error *load_state(const struct node_config *config, struct backend
     TRY(lessor_open(backend, &leases, &state->lessor));
     struct mvcc_options store = {.leases = lessor_leases(state->lessor), .logger = config->logger};
     TRY(mvcc_open(backend, &store, &state->store));
+    log_info(config->logger, "kvstore restored", LOG_INT("current-rev", mvcc_revision(state->store)));
     state->cluster = cluster_new(&cluster);
     TRY(cluster_load(state->cluster, backend));
     TRY(node_alarms_recover(backend, config->logger, state));

@@ -461,6 +461,7 @@ struct error *backend_open(struct fs *fs, const char *path, const struct backend
     opened->now_context = options->now_context;
     opened->active = batch_new();
     opened->metrics.commit = (struct metric_histogram)METRIC_HISTOGRAM(1000000, 14);
+    opened->metrics.rebalance = opened->metrics.spill = opened->metrics.write = opened->metrics.commit;
     opened->metrics.defragment = (struct metric_histogram)METRIC_HISTOGRAM(100000000, 13);
     opened->metrics.snapshot = (struct metric_histogram)METRIC_HISTOGRAM(10000000, 17);
     struct error *error = load(opened);
@@ -595,11 +596,18 @@ struct error *backend_commit(struct backend *backend, struct backend_batch *batc
     batch->retired = NULL;
     backend_close_replaced(backend);
     pthread_mutex_lock(&backend->write_lock);
-    struct error *error = write_and_commit(backend->file->bolt, batch);
+    struct bolt *bolt = backend->file->bolt; /* another one after a defragmentation */
+    bolt_measure(bolt, backend->now, backend->now_context);
+    struct error *error = write_and_commit(bolt, batch);
+    struct bolt_commit_times times = bolt_commit_times(bolt);
     if (error == NULL) backend_record(backend, batch);
     pthread_mutex_unlock(&backend->write_lock);
     if (error != NULL) return error_wrap(error, "commit backend");
-    if (backend->now != NULL) metric_observe(&backend->metrics.commit, backend_now(backend) - began);
+    if (backend->now == NULL) return NULL;
+    metric_observe(&backend->metrics.commit, backend_now(backend) - began);
+    metric_observe(&backend->metrics.rebalance, times.rebalance);
+    metric_observe(&backend->metrics.spill, times.spill);
+    metric_observe(&backend->metrics.write, times.write);
     return NULL;
 }
 

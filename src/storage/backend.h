@@ -59,10 +59,11 @@ struct backend_options {
 };
 
 struct backend_metrics {
-    struct metric_histogram commit;     /* etcd_disk_backend_commit_duration_seconds */
-    struct metric_histogram defragment; /* etcd_disk_backend_defrag_duration_seconds */
-    struct metric_histogram snapshot;   /* etcd_disk_backend_snapshot_duration_seconds; whoever sends one */
-    metric_gauge defragmenting;         /* etcd_disk_defrag_inflight */
+    struct metric_histogram commit;                  /* etcd_disk_backend_commit_duration_seconds */
+    struct metric_histogram rebalance, spill, write; /* its parts, etcd_debugging_disk_backend_commit_* */
+    struct metric_histogram defragment;              /* etcd_disk_backend_defrag_duration_seconds */
+    struct metric_histogram snapshot; /* etcd_disk_backend_snapshot_duration_seconds; whoever sends one */
+    metric_gauge defragmenting;       /* etcd_disk_defrag_inflight */
 };
 
 struct backend;

@@ -111,6 +111,8 @@ struct error *snap_save(const struct snap_options *options, const char *director
     uint64_t start = now(options);
     struct buf content = {0};
     snap_encode(&content, snapshot);
+    if (options->now != NULL && options->metrics != NULL)
+        metric_observe(&options->metrics->marshalling_duration, now(options) - start);
     char *path = snap_path(directory, snapshot->term, snapshot->index);
     struct error *error = write_file(options, path, buf_bytes(&content));
     if (error == NULL) error = fs_sync_directory(options->fs, directory);

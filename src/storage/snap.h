@@ -26,11 +26,12 @@ enum { SNAP_FILE_MAX = 1 << 30 }; /* bytes of a .snap file that are read at most
 /* Names and buckets of etcd_snap_fsync_duration_seconds, etcd_debugging_snap_save_total_duration_seconds. */
 struct snap_metrics {
     struct metric_histogram fsync_duration;
-    struct metric_histogram save_duration;
+    struct metric_histogram save_duration, marshalling_duration;
 };
 #define SNAP_METRICS_INIT                                                                                    \
     {                                                                                                        \
-        .fsync_duration = METRIC_HISTOGRAM(1000000, 14), .save_duration = METRIC_HISTOGRAM(1000000, 14)      \
+        .fsync_duration = METRIC_HISTOGRAM(1000000, 14), .save_duration = METRIC_HISTOGRAM(1000000, 14),     \
+        .marshalling_duration = METRIC_HISTOGRAM(1000000, 14)                                                \
     }
 
 /* Borrowed for the call. */

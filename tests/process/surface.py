@@ -114,7 +114,8 @@ def check_life(scratch):
     in_order(messages(server), [
         "Running: ", "recognized and used environment variable", "Initialize and start etcd server",
         "configuring peer listeners", "configuring client listeners", "starting an etcd server", "opened backend db",
-        "starting local member", "starting etcd server", "added member", "ready to serve client requests",
+        "starting local member", "enabled backend quota with default value", "starting etcd server", "kvstore restored",
+        "added member", "ready to serve client requests",
         "serving client traffic insecurely; this is strongly discouraged!", "notifying init daemon",
         "successfully notified init daemon", "received signal; shutting down", "closing etcd server",
         "closed etcd server", "server has already been initialized", "restarting local member",
@@ -124,6 +125,52 @@ def check_life(scratch):
     for part in ('"snapshot-catchup-entries":1000', '"max-wals":4', '"environment-variable":"ETCD_NO_SUCH_OPTION=1"',
                  '"logger":"raft"', '"signal":"terminated"'):
         expect(part in text, f"{part} is missing in the log")
+
+
+# Fields that pipelines read, as etcd 3.5 has them.
+FIELDS = {
+    "configuring peer listeners": ["listen-peer-urls"],
+    "starting local member": ["local-member-id", "cluster-id"],
+    "enabled backend quota with default value": ["quota-name", "quota-size-bytes", "quota-size"],
+    "starting etcd server": ["local-member-id", "local-server-version", "cluster-version"],
+    "kvstore restored": ["current-rev"],
+    "added member": ["cluster-id", "local-member-id", "added-peer-id", "added-peer-peer-urls", "added-peer-is-learner"],
+    "now serving peer/client/metrics": ["local-member-id", "initial-advertise-peer-urls", "listen-peer-urls",
+                                        "advertise-client-urls", "listen-client-urls", "listen-metrics-urls"],
+    "serving peer traffic": ["address"],
+    "published local member to cluster through raft": ["local-member-id", "local-member-attributes", "cluster-id",
+                                                       "publish-timeout"],
+    "set initial cluster version": ["cluster-id", "local-member-id", "cluster-version"],
+    "serving client traffic insecurely; this is strongly discouraged!": ["traffic", "address"],
+    "compact tree index": ["revision"],
+    "finished scheduled compaction": ["compact-revision", "took", "hash", "current-db-size-bytes", "current-db-size",
+                                      "current-db-size-in-use-bytes", "current-db-size-in-use"],
+    "defragmenting": ["path", "current-db-size-bytes", "current-db-size", "current-db-size-in-use-bytes",
+                      "current-db-size-in-use"],
+    "finished defragmenting directory": ["path", "current-db-size-bytes-diff", "current-db-size-bytes", "current-db-size",
+                                         "current-db-size-in-use-bytes-diff", "current-db-size-in-use-bytes",
+                                         "current-db-size-in-use", "took"],
+    "received signal; shutting down": ["signal"],
+    "closing etcd server": ["name", "data-dir", "advertise-peer-urls", "advertise-client-urls"],
+    "skipped leadership transfer for single voting member cluster": ["local-member-id", "current-leader-member-id"],
+    "stopping serving peer traffic": ["address"],
+    "closed etcd server": ["name", "data-dir", "advertise-peer-urls", "advertise-client-urls"],
+}
+
+
+def check_fields(scratch):
+    server = scratch.server("fields").start()
+    with etcd.Client(server) as client:
+        client.put(b"k", b"v")
+        client.put(b"k", b"w")
+        client.compact(2)
+    etcdctl(server, "defrag")
+    server.stop()
+    lines = {line["msg"]: line for line in log_lines(server)}
+    for message, fields in FIELDS.items():
+        expect(message in lines, f"the log does not say: {message}")
+        missing = [field for field in fields if field not in lines[message]]
+        expect(not missing, f"{message}: {missing} are not in {lines[message]}")
 
 
 def check_console_and_files(scratch):
@@ -313,6 +360,9 @@ def check_metrics(scratch):
     expect(value("etcd_server_client_requests_total", 'client_api_version="unknown",type="unary"') >= 14, "requests")
     expect(value("process_resident_memory_bytes") > 1e6 and value("process_open_fds") > 3, "the process")
     expect(value("etcd_disk_wal_fsync_duration_seconds|_count") > 0, "no sync of the log")
+    for phase in ("rebalance", "spill", "write"):
+        name = f"etcd_debugging_disk_backend_commit_{phase}_duration_seconds|_count"
+        expect(value(name) == value("etcd_disk_backend_commit_duration_seconds|_count") > 0, name)
     if shutil.which("promtool"):
         checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
         expect("error" not in checked.stderr.lower(), checked.stderr)
@@ -452,7 +502,7 @@ def run(scratch):
         except BaseException as failure:
             failures.append(f"{check.__name__}: {failure!r}")
 
-    checks = [check_life, check_console_and_files, check_config_file, check_ports_and_locks, check_notification, check_http,
+    checks = [check_life, check_fields, check_console_and_files, check_config_file, check_ports_and_locks, check_notification, check_http,
               check_metrics, check_no_space, check_slow_requests, check_http_alone, check_auto_compaction]
     threads = [threading.Thread(target=attempt, args=(check,)) for check in checks]
     for thread in threads:
