@@ -17,7 +17,8 @@ struct sim_member {
     struct sim_member_options options;
     struct rng rng;
     struct fs_sim *disk;
-    struct member member;
+    struct member member; /* while it is up */
+    uint64_t id, cluster_id;
     struct member_log log;
     struct node_config config;
     struct node *node;
@@ -77,12 +78,12 @@ struct node *sim_member_node(struct sim_member *member)
 
 uint64_t sim_member_id(const struct sim_member *member)
 {
-    return member->member.id;
+    return member->id;
 }
 
 uint64_t sim_member_cluster_id(const struct sim_member *member)
 {
-    return member->member.cluster_id;
+    return member->cluster_id;
 }
 
 bool sim_member_is_removed(const struct sim_member *member)
@@ -167,15 +168,13 @@ struct error *sim_member_start(struct sim_member *member, int64_t now)
         .wal_segment_size = member->options.wal_segment_size,
     };
     assert(member->node == NULL);
-    uint64_t id = member->member.id;
-    struct error *error = member_open(&open, &member->member);
-    if (error != NULL) {
-        member->member.id = id;
-        return error;
-    }
+    TRY(member_open(&open, &member->member));
+    member->id = member->member.id;
+    member->cluster_id = member->member.cluster_id;
     configure(member, &member->config);
     member->now = now;
-    error = node_new(&member->config, &member->member.recovery, now, wall_ms(now), &member->node);
+    struct error *error =
+        node_new(&member->config, &member->member.recovery, now, wall_ms(now), &member->node);
     if (error != NULL) {
         error_free(member_close(&member->member));
         return error;
