@@ -9,8 +9,8 @@
 
 #include "base/container.h"
 #include "base/wire.h"
+#include "member/image.h"
 #include "raft/codec.h"
-#include "storage/backend.h"
 #include "storage/fs.h"
 #include "storage/snap.h"
 
@@ -91,15 +91,15 @@ static struct error *close_file(struct peer_receiving *receiving)
 static struct error *finish_file(struct peer_receiving *receiving)
 {
     const struct peers_config *config = &receiving->peers->config;
-    uint64_t index = receiving->message.snapshot->index;
+    const struct raft_snapshot *snapshot = receiving->message.snapshot;
     struct snap_options options = {.fs = config->fs,
                                    .logger = receiving->peers->logger,
                                    .metrics = config->snap_metrics,
                                    .now = config->now};
     if (receiving->file == NULL) return error_new(ERROR_INVALID, "there is no database behind the message");
     TRY(close_file(receiving));
-    TRY(backend_check_image(config->fs, receiving->path, index));
-    TRY(snap_receive_database(&options, config->snap_directory, receiving->path, index));
+    TRY(member_check_image(config->fs, receiving->path, snapshot, receiving->peers->logger));
+    TRY(snap_receive_database(&options, config->snap_directory, receiving->path, snapshot->index));
     free(receiving->path);
     receiving->path = NULL;
     return NULL;

@@ -42,12 +42,7 @@ static struct error *store(struct backend *backend, struct version version)
     else
         backend_put(backend, BUCKET_META, META_STORAGE_VERSION, buf_bytes(&text));
     buf_deinit(&text);
-    struct backend_batch *batch = backend_seal(backend);
-    struct error *error = backend_commit(backend, batch);
-    struct error *second = backend_committed(backend, batch);
-    if (error == NULL) return second;
-    error_free(second);
-    return error;
+    return backend_commit_active(backend);
 }
 
 /* ---- the log ---- */

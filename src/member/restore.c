@@ -145,16 +145,6 @@ static void put_counter(struct backend *backend, struct bytes key, uint64_t coun
     backend_put(backend, BUCKET_META, key, bytes_of(value, sizeof(value)));
 }
 
-static struct error *commit(struct backend *backend)
-{
-    struct backend_batch *batch = backend_seal(backend);
-    struct error *error = backend_commit(backend, batch);
-    struct error *second = backend_committed(backend, batch);
-    if (error == NULL) return second;
-    error_free(second);
-    return error;
-}
-
 static struct error *change_backend(struct restore *restore, struct backend *backend)
 {
     TRY(replace_members(restore, backend));
@@ -162,7 +152,7 @@ static struct error *change_backend(struct restore *restore, struct backend *bac
     /* All of it counts as applied by the entries that add the members. */
     put_counter(backend, BYTES_LITERAL("consistent_index"), cluster_member_count(restore->cluster));
     put_counter(backend, BYTES_LITERAL("term"), 1);
-    TRY(commit(backend));
+    TRY(backend_commit_active(backend));
     log_members(restore);
     return NULL;
 }

@@ -623,6 +623,17 @@ struct error *backend_committed(struct backend *backend, struct backend_batch *b
     return error == NULL ? NULL : error_wrap(error, "read what was committed");
 }
 
+struct error *backend_commit_active(struct backend *backend)
+{
+    struct backend_batch *batch = backend_seal(backend);
+    if (batch == NULL) return NULL;
+    struct error *error = backend_commit(backend, batch);
+    struct error *second = backend_committed(backend, batch);
+    if (error == NULL) return second;
+    error_free(second);
+    return error;
+}
+
 uint64_t backend_size(const struct backend *backend)
 {
     return backend->size;

@@ -118,6 +118,9 @@ struct backend_batch *backend_seal(struct backend *backend);
 struct error *backend_committed(struct backend *backend, struct backend_batch *batch)
     __attribute__((warn_unused_result));
 
+/* For who has both sides: commits what is in the active batch, if there is anything. */
+struct error *backend_commit_active(struct backend *backend) __attribute__((warn_unused_result));
+
 /* Reads move to the last committed state, and sizes: after backend_defragment. What backend_get gave is gone.
  */
 struct error *backend_refresh(struct backend *backend) __attribute__((warn_unused_result));

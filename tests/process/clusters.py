@@ -135,6 +135,19 @@ class Cluster:
                 raise etcd.Failure(f"{server.name} was removed and goes on:\n{server.log_tail()}") from None
             expect(code == 0, f"{server.name}, removed, ended with {code}:\n{server.log_tail()}")
             server.check_log()
+            server.process = None
+
+    def move_leader(self, target):
+        """Orderly, and until everybody knows."""
+        member = self.id_of(target)
+
+        def look():
+            leader = self.leader()
+            if leader not in (None, target):  # it may lose the leadership by itself meanwhile
+                with etcd.Client(leader, timeout=10) as client:
+                    client.move_leader(member)
+            return self.leader() is target
+        wait_for(f"{target.name} leads", look)
 
     def freeze(self, server):
         server.process.send_signal(signal.SIGSTOP)

@@ -240,6 +240,9 @@ class Client:
         request = rpc.MemberRemoveRequest(ID=member).SerializeToString()  # the same fields
         return rpc.MemberListResponse.FromString(self.raw("/etcdserverpb.Cluster/MemberPromote", request))
 
+    def move_leader(self, member):
+        self.raw("/etcdserverpb.Maintenance/MoveLeader", rpc.MemberRemoveRequest(ID=member).SerializeToString())
+
     def hash_kv(self, revision=0):
         return self.hash_kv_(revision=revision)
 
