@@ -222,7 +222,8 @@ class Writer(threading.Thread):
                     time.sleep(self.pause)
             except grpc.RpcError as error:
                 self.unknown += 1
-                if not is_retried(error):
+                # A real member that is being removed may say so in words of its own.
+                if not is_retried(error) and not (server.program != etcd.OURS and error.details() == "raft: stopped"):
                     self.errors.append(f"{server.name}: {error.code()}: {error.details()}")
                 time.sleep(0.01)
         for client in clients.values():
