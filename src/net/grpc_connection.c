@@ -319,12 +319,24 @@ static void on_transport_close(void *context, const struct error *error)
 
 /* ---- keepalive: ours ---- */
 
+static int64_t next_look(const struct grpc_connection *connection)
+{
+    int64_t at = connection->last_read + connection->server->config.keepalive_interval;
+    return connection->settings_received || at < connection->preface_limit ? at : connection->preface_limit;
+}
+
 static void on_keepalive(struct loop *loop, struct loop_timer *timer)
 {
     struct grpc_connection *connection =
         (struct grpc_connection *)((char *)timer - offsetof(struct grpc_connection, keepalive));
     const struct grpc_server_config *config = &connection->server->config;
     int64_t now = loop_now(loop);
+    if (!connection->settings_received && now >= connection->preface_limit) {
+        log_info(config->logger, "closing a connection that does not begin to speak HTTP/2",
+                 LOG_STRING("remote-addr", transport_peer_address(connection->transport)));
+        connection_close(connection, error_new(ERROR_TIMEOUT, "no SETTINGS within the time limit"));
+        return;
+    }
     if (connection->ping_sent != 0 && connection->last_read <= connection->ping_sent) {
         log_info(config->logger, "closing a connection that does not answer pings",
                  LOG_STRING("remote-addr", transport_peer_address(connection->transport)));
@@ -338,7 +350,7 @@ static void on_keepalive(struct loop *loop, struct loop_timer *timer)
         connection->ping_sent = now;
         loop_timer_set(loop, timer, now + config->keepalive_timeout);
     } else {
-        loop_timer_set(loop, timer, connection->last_read + config->keepalive_interval);
+        loop_timer_set(loop, timer, next_look(connection));
     }
 }
 
@@ -453,6 +465,7 @@ static void on_control_frame(struct grpc_connection *connection, const nghttp2_f
     switch (frame->hd.type) {
     case NGHTTP2_SETTINGS:
         if (!ack) connection_allow(connection, ABUSE_SETTINGS);
+        connection->settings_received = true;
         break;
     case NGHTTP2_PING:
         if (ack && connection->announced) final_goaway(connection);
@@ -603,8 +616,8 @@ void connection_new(struct grpc_server *server, struct transport *transport, str
     assert(status == 0);
     nghttp2_session_set_local_window_size(connection->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW);
     connection->last_read = loop_now(server->loop);
-    loop_timer_set(server->loop, &connection->keepalive,
-                   connection->last_read + server->config.keepalive_interval);
+    connection->preface_limit = connection->last_read + server->config.preface_timeout;
+    loop_timer_set(server->loop, &connection->keepalive, next_look(connection));
     transport_set_handler(transport, &connection_transport_handler, connection);
     if (transport->state == TRANSPORT_NEW) transport_start(transport);
     connection_flush_later(connection);

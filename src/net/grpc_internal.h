@@ -106,11 +106,12 @@ struct grpc_connection {
     struct loop_timer keepalive;
     struct loop_timer goaway; /* the wait for the answer to the ping between the two GOAWAYs */
     int64_t last_read;
-    int64_t ping_sent;   /* 0: none under way */
-    int64_t client_ping; /* when the last one came; 0: never */
+    int64_t preface_limit; /* until when the client's SETTINGS must have come */
+    int64_t ping_sent;     /* 0: none under way */
+    int64_t client_ping;   /* when the last one came; 0: never */
     unsigned ping_strikes;
     bool reset_strikes; /* we sent HEADERS or DATA since the client's last ping */
-    bool settings_sent;
+    bool settings_sent, settings_received;
     bool announced, final_goaway; /* shutdown steps */
     bool closing;                 /* no more input is taken */
     bool input_stopped;           /* the peer does not read: neither do we */

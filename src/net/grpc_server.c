@@ -5,9 +5,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define DEFAULT_MIN_TIME (300 * LOOP_SECOND)
-#define DEFAULT_INTERVAL (7200 * LOOP_SECOND)
-#define DEFAULT_TIMEOUT  (20 * LOOP_SECOND)
+#define DEFAULT_MIN_TIME        (300 * LOOP_SECOND)
+#define DEFAULT_INTERVAL        (7200 * LOOP_SECOND)
+#define DEFAULT_PREFACE_TIMEOUT (120 * LOOP_SECOND) /* grpc-go's */
+#define DEFAULT_TIMEOUT         (20 * LOOP_SECOND)
 
 /* FNV-1a. The paths of the method table are ours, and a lookup compares the names, so no keyed hash is
  * needed. */
@@ -134,6 +135,7 @@ struct grpc_server *grpc_server_new(struct loop *loop, const struct grpc_server_
     if (c->send_limit == 0) c->send_limit = GRPC_DEFAULT_SEND_LIMIT;
     if (c->max_concurrent_streams == 0) c->max_concurrent_streams = UINT32_MAX;
     if (c->keepalive_min_time == 0) c->keepalive_min_time = DEFAULT_MIN_TIME;
+    if (c->preface_timeout == 0) c->preface_timeout = DEFAULT_PREFACE_TIMEOUT;
     if (c->keepalive_interval == 0) c->keepalive_interval = DEFAULT_INTERVAL;
     if (c->keepalive_timeout == 0) c->keepalive_timeout = DEFAULT_TIMEOUT;
     if (c->logger == NULL) c->logger = &log_discard;

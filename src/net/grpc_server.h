@@ -98,6 +98,7 @@ struct grpc_server_config {
     size_t receive_limit;            /* 0: GRPC_DEFAULT_RECEIVE_LIMIT */
     size_t send_limit;               /* 0: GRPC_DEFAULT_SEND_LIMIT */
     uint32_t max_concurrent_streams; /* per connection; 0: no limit */
+    int64_t preface_timeout;         /* ns until the client's first SETTINGS must have come; 0: 2 minutes */
     int64_t keepalive_min_time;      /* ns between a client's pings; 0: 5 minutes */
     bool keepalive_permit_without_stream;
     int64_t keepalive_interval;  /* ns without reads until we ping; 0: 2 hours */

@@ -16,7 +16,7 @@
  * A connection that is refused leaves one line in the log, "rejected connection on KIND endpoint", with who
  * and why, and the peer gets the alert that says why when the protocol has one.
  *
- * Memory: about 12 KiB per connection; buffers for records exist only while a record is under way.
+ * Memory: about 14 KiB per connection; buffers for records exist only while a record is under way.
  */
 #ifndef NET_TLS_H
 #define NET_TLS_H

@@ -143,11 +143,20 @@ static void log_rejected(const struct secure *secure, const struct error *error)
     tls_names_deinit(&names);
 }
 
+static void break_off(struct secure *secure, struct error *error)
+{
+    secure->says_why = true;
+    if (secure->opened && secure->tls->role == TLS_SERVER)
+        log_warn(secure->tls->logger, "closing a connection that breaks TLS",
+                 LOG_STRING("remote-addr", transport_peer_address(&secure->transport)),
+                 LOG_STRING("error", error->text));
+    transport_failed(&secure->transport, error);
+}
+
 /* OpenSSL has found a fault and told the other side by an alert. */
 static void fail(struct secure *secure)
 {
-    secure->says_why = true;
-    transport_failed(&secure->transport, tls_error_take(&secure->handshake));
+    break_off(secure, tls_error_take(&secure->handshake));
 }
 
 /* ---- reading ---- */
@@ -170,7 +179,7 @@ static void said_goodbye(struct secure *secure)
 static void reading_over(struct secure *secure, int status)
 {
     if (secure->handshake.renegotiates)
-        transport_failed(&secure->transport, error_new(ERROR_INVALID, "local error: tls: no renegotiation"));
+        break_off(secure, error_new(ERROR_INVALID, "local error: tls: no renegotiation"));
     else if (status == SSL_ERROR_ZERO_RETURN)
         said_goodbye(secure);
     else if (status != SSL_ERROR_WANT_READ)

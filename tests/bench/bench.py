@@ -2,11 +2,11 @@
 """Our etcd beside a real one, interleaved: throughput, latency, memory, start time.
 
 usage: bench.py --ours DIR/etcd [--peer etcd] [--rounds N] [--seconds S] [--keys N] [--loader DIR/bench_load]
-                [--watcher DIR/bench_watch]
+                [--watcher DIR/bench_watch] [--tls]
 
 Both servers run on loopback with their data side by side; h2load drives one after the other, so that a slow moment of the
 machine hits both. Printed are medians over the rounds and the ratio ours / peer (times and memory: smaller is better).
-Nothing is asserted: read the ratios.
+Nothing is asserted: read the ratios. With --tls the last shape is measured once more over TLS 1.3 (ECDSA P-256, AES-128).
 """
 import argparse
 import os
@@ -52,19 +52,32 @@ CALLS = {
 }
 
 
+def make_certificate(work):
+    paths = os.path.join(work, "cert.pem"), os.path.join(work, "key.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=bench", "-addext", "subjectAltName=IP:127.0.0.1", "-out", paths[0], "-keyout", paths[1]],
+                   check=True, capture_output=True)
+    return paths
+
+
 class Server:
-    def __init__(self, name, program, work):
+    def __init__(self, name, program, work, certificate):
         self.name, self.program = name, program
         self.data = os.path.join(work, name)
         self.log = open(os.path.join(work, name + ".log"), "w")
-        self.client, self.peer = free_port(), free_port()
+        self.client, self.secure, self.peer = free_port(), free_port(), free_port()
+        self.certificate = certificate
         self.process = None
 
     def start(self):
         client, peer = "http://127.0.0.1:%d" % self.client, "http://127.0.0.1:%d" % self.peer
         began = time.monotonic()
+        listen, flags = client, []
+        if self.certificate:
+            listen += ",https://127.0.0.1:%d" % self.secure
+            flags = ["--cert-file=" + self.certificate[0], "--key-file=" + self.certificate[1]]
         self.process = subprocess.Popen(
-            [self.program, "--name=m", "--data-dir=" + self.data, "--listen-client-urls=" + client,
+            [self.program, "--name=m", "--data-dir=" + self.data, "--listen-client-urls=" + listen, *flags,
              "--advertise-client-urls=" + client, "--listen-peer-urls=" + peer,
              "--initial-advertise-peer-urls=" + peer, "--initial-cluster=m=" + peer, "--log-level=error",
              "--quota-backend-bytes=8589934592"],
@@ -94,7 +107,7 @@ def unit_seconds(text):
     return float(number) * {"us": 1e-6, "ms": 1e-3, "s": 1}[unit]
 
 
-def h2load(server, call, connections, streams, seconds, work):
+def h2load(server, call, connections, streams, seconds, work, tls=False):
     path, body = CALLS[call]
     body_file = os.path.join(work, "body")
     with open(body_file, "wb") as f:
@@ -102,7 +115,7 @@ def h2load(server, call, connections, streams, seconds, work):
     out = subprocess.run(
         ["h2load", "-D", str(seconds), "-c", str(connections), "-m", str(streams), "-t", "1",
          "-H", "content-type: application/grpc", "-H", "te: trailers", "-d", body_file,
-         "http://127.0.0.1:%d%s" % (server.client, path)],
+         ("https://127.0.0.1:%d%s" if tls else "http://127.0.0.1:%d%s") % (server.secure if tls else server.client, path)],
         capture_output=True, text=True, check=True).stdout
     rate = float(re.search(r"finished in [^,]+, ([0-9.]+) req/s", out).group(1))
     failed = re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", out).groups()
@@ -129,13 +142,15 @@ def main():
     parser.add_argument("--keys", type=int, default=0, help="also load so many keys and measure memory and restart")
     parser.add_argument("--loader", help="the bench_load program, for --keys")
     parser.add_argument("--watcher", help="the bench_watch program: also measure the fan-out of events")
+    parser.add_argument("--tls", action="store_true", help="measure over TLS, too")
     options = parser.parse_args()
     if not shutil.which("h2load"):
         sys.exit("bench: h2load is missing (Debian: nghttp2-client)")
     work = tempfile.mkdtemp(prefix="etcd-bench")
-    servers = [Server("ours", options.ours, work)]
+    certificate = make_certificate(work) if options.tls else None
+    servers = [Server("ours", options.ours, work, certificate)]
     if options.peer:
-        servers.append(Server("peer", options.peer, work))
+        servers.append(Server("peer", options.peer, work, certificate))
     try:
         run(servers, options, work)
     finally:
@@ -154,22 +169,28 @@ def run(servers, options, work):
     row("resident idle, MB", idle[0], idle[1] if len(idle) > 1 else None, "%.1f", True)
     for call in CALLS:
         for connections, streams in SHAPES:
-            rates, latencies = [[] for _ in servers], [[] for _ in servers]
-            for _ in range(options.rounds):
-                for i, server in enumerate(servers):
-                    rate, latency = h2load(server, call, connections, streams, options.seconds, work)
-                    rates[i].append(rate)
-                    latencies[i].append(latency * 1e3)
-            title = "%s %dx%d" % (call, connections, streams)
-            row(title + ", req/s", rates[0], rates[1] if len(servers) > 1 else None, "%.0f")
-            if (connections, streams) == (1, 1):
-                row(title + ", mean ms", latencies[0], latencies[1] if len(servers) > 1 else None, "%.3f", True)
+            measure(servers, options, work, call, connections, streams)
+        if options.tls:
+            measure(servers, options, work, call, *SHAPES[-1], tls=True)
     if options.watcher:
         watch_fan_out(servers, options)
     after = [[server.resident()] for server in servers]
     row("resident after load, MB", after[0], after[1] if len(after) > 1 else None, "%.1f", True)
     if options.keys and options.loader:
         load_and_restart(servers, options)
+
+
+def measure(servers, options, work, call, connections, streams, tls=False):
+    rates, latencies = [[] for _ in servers], [[] for _ in servers]
+    for _ in range(options.rounds):
+        for i, server in enumerate(servers):
+            rate, latency = h2load(server, call, connections, streams, options.seconds, work, tls)
+            rates[i].append(rate)
+            latencies[i].append(latency * 1e3)
+    title = "%s%s %dx%d" % (call, ", TLS" if tls else "", connections, streams)
+    row(title + ", req/s", rates[0], rates[1] if len(servers) > 1 else None, "%.0f")
+    if (connections, streams) == (1, 1):
+        row(title + ", mean ms", latencies[0], latencies[1] if len(servers) > 1 else None, "%.3f", True)
 
 
 def watch_fan_out(servers, options):

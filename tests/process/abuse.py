@@ -2,8 +2,9 @@
 """Bad input against a running server, one attack after the other.
 
 Each gets etcd's error or a closed stream; after each the server answers a put within a second. At the end its peak memory
-must have stayed within bounds. Requests that gRPC can carry are compared word for word; when ETCD35_BIN is set, real etcd
-answers them first, so that the table below cannot be wrong. Everything below gRPC is made by hand on raw sockets.
+must have stayed within bounds. Then the same over TLS, and what only TLS offers. Requests that gRPC can carry are compared
+word for word; when ETCD35_BIN is set, real etcd answers them first, so that the table below cannot be wrong. Everything
+below gRPC is made by hand on raw sockets.
 
 ABUSE_CONNECTIONS: idle connections to open (fewer when the system allows fewer).
 """
@@ -15,11 +16,13 @@ import contextlib
 import os
 import random
 import socket
+import ssl
 import struct
 import subprocess
 import threading
 import time
 
+import certificates
 import etcd
 from etcd import expect, grpc, rpc
 
@@ -176,9 +179,12 @@ def grpc_message(data, flag=0, length=None):
 class Raw:
     """A TCP connection that speaks HTTP/2 as far as it likes."""
 
-    def __init__(self, server, settings=b"", preface=True, timeout=10):
+    def __init__(self, server, settings=b"", preface=True, timeout=10, plain=False):
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if server.security and not plain:
+            context = server.security.context(protocols=("h2",) if preface else ())
+            self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
         if preface:
             self.send(PREFACE + frame(SETTINGS, 0, 0, settings))
 
@@ -204,7 +210,7 @@ class Raw:
             with contextlib.suppress(TimeoutError):
                 try:
                     more = self.socket.recv(65536)
-                except ConnectionError:
+                except (ConnectionError, ssl.SSLError):
                     more = b""
                 if not more:
                     yield "closed", 0, 0, b""
@@ -465,6 +471,57 @@ def idle_connections_cost_little(server):
         raw.socket.close()
 
 
+# ---- what only TLS offers ----
+
+HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"  # the begin of a handshake of 512 bytes
+
+
+def open_handshakes(server, count=1500):
+    """Handshakes that begin and never end, more than may be under way at once."""
+    return [raw for raw in (Raw(server, plain=True, preface=False) for _ in range(count)) if raw.send(HELLO)]
+
+
+def unfinished_handshakes_hold_up_nobody(server):
+    before = server.memory()[0]
+    raws = open_handshakes(server)
+    slow = Raw(server, plain=True, preface=False)
+    for byte in HELLO + b"x" * 30:
+        slow.send(bytes([byte]))
+        check_alive(server, "with unfinished handshakes")
+    grown = server.memory()[0] - before
+    print(f"  {len(raws)} unfinished handshakes: {grown >> 20} MB")
+    expect(grown < 200 << 20, f"unfinished handshakes took {grown >> 20} MB")
+    # The oldest gave way; the others end by themselves after ten seconds.
+    raws[0].expect_closed("the oldest of too many handshakes")
+    slow.expect_closed("a slow handshake", seconds=20)
+    for raw in (*raws, slow):
+        raw.socket.close()
+
+
+def garbage_instead_of_a_handshake_is_closed(server):
+    generator, raws = random.Random(12), []
+    for data in (generator.randbytes(65536), b"\0" * 5000, b"GET / HTTP/1.1\r\n\r\n", PREFACE, b"\x15\x03\x01\0\2\2\x28",
+                 b"\x16\x03\x01\xff\xff" + b"x" * 70000, b"\x16\x03\x01\0\4\x01\xff\xff\xff" * 1000,
+                 b"\x16\x03\x01\0\0" * 10000, b"\x16\x03\x01\0\1\1" * 10000, HELLO + generator.randbytes(505),
+                 b"\x17\x03\x03\x40\x00" + generator.randbytes(16384)):
+        raws.append((data, Raw(server, preface=False, plain=True)))
+        raws[-1][1].send(data)
+    for data, raw in raws:  # what looks like the begin of a handshake has ten seconds
+        raw.expect_closed(f"{data[:30]!r}", seconds=20)
+        raw.socket.close()
+
+
+def renegotiation_is_refused(server):
+    pair = server.security.client
+    done = subprocess.run(
+        [certificates.OPENSSL, "s_client", "-connect", f"127.0.0.1:{server.port}", "-tls1_2", "-CAfile",
+         server.security.authority.certificate, "-cert", pair.certificate, "-key", pair.key],
+        input="R\n" + "GET /health HTTP/1.0\r\n\r\n" * 3, capture_output=True, text=True, errors="replace", timeout=20)
+    expect("RENEGOTIATING" in done.stdout + done.stderr and '"health"' not in done.stdout, f"renegotiation: {done}")
+    with open(server.log_path, encoding="utf8", errors="replace") as log:
+        expect("local error: tls: no renegotiation" in log.read(), "the log does not tell of the renegotiation")
+
+
 # ---- all of them ----
 
 def check_alive(server, when):
@@ -484,17 +541,18 @@ ATTACKS = [
     slow_readers_hold_up_nobody, unread_keep_alives_are_not_answered_for_ever, idle_connections_cost_little,
 ]
 
+TLS_ATTACKS = [
+    unfinished_handshakes_hold_up_nobody, garbage_instead_of_a_handshake_is_closed, renegotiation_is_refused,
+    bad_grpc_frames_end_their_stream, bad_headers_end_their_stream, broken_http2_ends_the_connection, rapid_resets_are_survived,
+    floods_are_survived, header_bombs_are_refused, garbage_is_closed, slow_headers_hold_up_nobody,
+    slow_readers_hold_up_nobody, unread_keep_alives_are_not_answered_for_ever,
+]
 
-def run(scratch):
-    etcd.raise_descriptor_limit()
-    real = os.path.join(etcd.ETCD35, "etcd")
-    if etcd.ETCD35 and os.access(real, os.X_OK):
-        other = scratch.server("real", program=real).start()
-        requests_get_etcds_errors(other, ours=False)
-        other.stop()
-    server = scratch.server(environment={"ASAN_OPTIONS": "quarantine_size_mb=16:malloc_context_size=5"}).start()
+
+def attack_all(server, attacks):
+    server.start()
     only = os.environ.get("ABUSE_ONLY", "")
-    for attack in ATTACKS:
+    for attack in attacks:
         if only and only not in attack.__name__:
             continue
         begun = time.monotonic()
@@ -503,9 +561,26 @@ def run(scratch):
         now, peak = server.memory()
         print(f"{attack.__name__}: {time.monotonic() - begun:.1f} s, {now >> 20} MB, peak {peak >> 20} MB", flush=True)
     peak = server.memory()[1]
-    print(f"peak RSS {peak >> 20} MB")
+    print(f"peak RSS {peak >> 20} MB", flush=True)
     expect(peak < PEAK_LIMIT, f"the peak RSS was {peak >> 20} MB")
     server.stop()
+
+
+def run(scratch):
+    etcd.raise_descriptor_limit()
+    real = os.path.join(etcd.ETCD35, "etcd")
+    if etcd.ETCD35 and os.access(real, os.X_OK):
+        other = scratch.server("real", program=real).start()
+        requests_get_etcds_errors(other, ours=False)
+        other.stop()
+    sanitizer = {"ASAN_OPTIONS": "quarantine_size_mb=16:malloc_context_size=5"}
+    attack_all(scratch.server(environment=sanitizer), ATTACKS)
+    if not certificates.OPENSSL:
+        print("no openssl command: not attacked over TLS")
+        return
+    authority = certificates.Authority(scratch.path("certificates"), "authority")
+    security = certificates.Security(authority, authority.issue("server", names="IP:127.0.0.1"), authority.issue("client"))
+    attack_all(scratch.server("tls", environment=sanitizer, security=security), TLS_ATTACKS)
 
 
 etcd.main(run)

@@ -669,6 +669,25 @@ static void a_client_that_never_reads_is_not_served_without_end(void **state)
     peer_end(&peer);
 }
 
+static void who_does_not_begin_is_closed(void **state)
+{
+    (void)state;
+    struct peer peer;
+    peer_connect(&peer, (struct grpc_server_config){.preface_timeout = 20 * LOOP_MILLISECOND}, NULL);
+    feed(&peer, "PRI * HTTP/2.0\r\n", 16);
+    int64_t limit = clock_monotonic() + 10 * LOOP_SECOND;
+    while (peer.transport != NULL && clock_monotonic() < limit) loop_run_once(peer.loop, LOOP_SECOND);
+    assert_null(peer.transport);
+    peer_end(&peer);
+    /* Who has begun may be as silent as it likes. */
+    peer_connect(&peer, (struct grpc_server_config){.preface_timeout = 20 * LOOP_MILLISECOND}, NULL);
+    exchange(&peer);
+    limit = clock_monotonic() + 60 * LOOP_MILLISECOND;
+    while (clock_monotonic() < limit) loop_run_once(peer.loop, LOOP_MILLISECOND);
+    assert_true(is_open(&peer));
+    peer_end(&peer);
+}
+
 /* ---- HTTP beside gRPC ---- */
 
 static void answer_hello(struct http_exchange *exchange_)
@@ -744,6 +763,7 @@ int main(void)
         cmocka_unit_test(a_message_over_the_limit_is_refused_before_it_is_sent),
         cmocka_unit_test(a_graceful_end_takes_two_goaways_with_a_ping_between),
         cmocka_unit_test(a_client_that_never_reads_is_not_served_without_end),
+        cmocka_unit_test(who_does_not_begin_is_closed),
         cmocka_unit_test(other_requests_go_to_the_router_where_there_is_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

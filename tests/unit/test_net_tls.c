@@ -1,5 +1,6 @@
 /* TLS over transports in memory: both ends are ours, and the test carries the bytes between them. */
 #include "base/memory.h"
+#include "net/port.h"
 #include "net/self_signed.h"
 #include "net/tls.h"
 #include "net/tls_ciphers.h"
@@ -528,6 +529,75 @@ static void test_handshake_timeout(void **state)
     tls_free(tls);
 }
 
+/* ---- many at once ---- */
+
+static void on_counted_free(void *context)
+{
+    (*(size_t *)context)--;
+}
+
+/* Beyond the limit the connection that has been in its handshake for longest gives way. */
+static void test_too_many_handshakes(void **state)
+{
+    (void)state;
+    struct loop *loop = loop_new();
+    struct tls_config config = server_config();
+    struct tls *tls = tls_of(&config);
+    struct port port = {.security = tls_security(tls)};
+    size_t open_count = 0;
+    logged[0] = 0;
+    for (size_t i = 0; i < PORT_HANDSHAKES_MAX + 3; i++) {
+        struct transport *transport = transport_memory_new(loop);
+        transport->on_free = on_counted_free;
+        transport->on_free_context = &open_count;
+        open_count++;
+        port_accept(&port, transport);
+    }
+    for (int i = 0; i < 4; i++) loop_run_once(loop, 0);
+    assert_int_equal(open_count, PORT_HANDSHAKES_MAX);
+    assert_int_equal(port.handshake_count, PORT_HANDSHAKES_MAX);
+    assert_non_null(strstr(logged, "tls: too many handshakes are under way"));
+    port_close(&port);
+    for (int i = 0; i < 4; i++) loop_run_once(loop, 0);
+    assert_int_equal(open_count, 0);
+    assert_int_equal(port.handshake_count, 0);
+    loop_free(loop);
+    tls_free(tls);
+}
+
+struct slow_work {
+    struct loop_deferred deferred;
+    unsigned *done;
+};
+
+static void on_slow_work(struct loop *loop, struct loop_deferred *deferred)
+{
+    (void)loop;
+    (*((struct slow_work *)deferred)->done)++;
+}
+
+static void test_slow_work_is_shared_out(void **state)
+{
+    (void)state;
+    enum { WORKS = LOOP_SLOW_PER_TURN * 3 };
+    struct loop *loop = loop_new();
+    struct slow_work works[WORKS];
+    unsigned done = 0;
+    for (size_t i = 0; i < WORKS; i++) {
+        works[i] = (struct slow_work){.deferred.run = on_slow_work, .done = &done};
+        loop_defer_slow(loop, &works[i].deferred);
+    }
+    loop_defer_cancel(loop, &works[WORKS - 1].deferred);
+    unsigned before = 0;
+    for (int turns = 0; turns < 20 && done < WORKS - 1; turns++) {
+        loop_run_once(loop, LOOP_SECOND);
+        assert_true(done - before <= LOOP_SLOW_PER_TURN);
+        before = done;
+    }
+    assert_int_equal(done, WORKS - 1);
+    loop_free(loop);
+}
+
 /* ---- files ---- */
 
 static void copy_file(const char *from, const char *to)
@@ -765,6 +835,8 @@ int main(void)
         cmocka_unit_test(test_refused_protocols),
         cmocka_unit_test(test_plain_text),
         cmocka_unit_test(test_handshake_timeout),
+        cmocka_unit_test(test_too_many_handshakes),
+        cmocka_unit_test(test_slow_work_is_shared_out),
         cmocka_unit_test(test_renewal),
         cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_self_signed),
