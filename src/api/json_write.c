@@ -1,21 +1,39 @@
 #include "api/json.h"
+#include "api/json_internal.h"
 #include "api/message.h"
 #include "base/text.h"
 
 #include <assert.h>
 #include <inttypes.h>
 
-/* Go's generated structs hold a oneof in a field of its own name, which protobuf-c's descriptors do not keep.
- */
 static const struct {
     const char *message;
     const char *oneof;
-} go_oneofs[] = {
-    {"etcdserverpb.RequestOp", "Request"},
-    {"etcdserverpb.ResponseOp", "Response"},
-    {"etcdserverpb.Compare", "TargetUnion"},
-    {"etcdserverpb.WatchRequest", "RequestUnion"},
+} oneofs[] = {
+    {"etcdserverpb.RequestOp", "request"},
+    {"etcdserverpb.ResponseOp", "response"},
+    {"etcdserverpb.Compare", "target_union"},
+    {"etcdserverpb.WatchRequest", "request_union"},
 };
+
+const char *json_oneof_name(const ProtobufCMessageDescriptor *descriptor)
+{
+    const char *name = NULL;
+    for (size_t i = 0; i < sizeof(oneofs) / sizeof(oneofs[0]); i++)
+        if (strcmp(oneofs[i].message, descriptor->name) == 0) name = oneofs[i].oneof;
+    assert(name != NULL);
+    return name;
+}
+
+/* Go's generated structs hold a oneof in a field of its own name: target_union is TargetUnion. */
+static void write_go_oneof_name(struct buf *out, const ProtobufCMessageDescriptor *descriptor)
+{
+    bool raise = true;
+    for (const char *c = json_oneof_name(descriptor); *c != 0; c++) {
+        if (*c != '_') buf_append_byte(out, (uint8_t)(raise ? *c - 'a' + 'A' : *c));
+        raise = *c == '_';
+    }
+}
 
 /* The place of field `at` in a message. */
 static const void *member_of(const ProtobufCMessage *message, unsigned offset)
@@ -204,11 +222,9 @@ static void write_go_oneof(struct buf *out, const ProtobufCMessage *message,
                            const ProtobufCFieldDescriptor *first)
 {
     const ProtobufCMessageDescriptor *descriptor = message->descriptor;
-    const char *name = NULL;
-    for (size_t i = 0; i < sizeof(go_oneofs) / sizeof(go_oneofs[0]); i++)
-        if (strcmp(go_oneofs[i].message, descriptor->name) == 0) name = go_oneofs[i].oneof;
-    assert(name != NULL);
-    buf_printf(out, "\"%s\":", name);
+    buf_append_byte(out, '"');
+    write_go_oneof_name(out, descriptor);
+    buf_append_string(out, "\":");
     uint32_t set = LOAD(uint32_t, member_of(message, first->quantifier_offset));
     const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(descriptor, set);
     if (set == 0 || field == NULL) {

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -198,45 +199,168 @@ static void bad_input_is_refused_with_its_reason(void **state)
     const ProtobufCMessageDescriptor *range = &etcdserverpb__range_request__descriptor;
     refuse(range, "{\"key\":\"YQ==\",\"key\":\"Yg==\"}", "duplicate field \"key\"");
     refuse(range, "{\"range_end\":\"YQ==\",\"rangeEnd\":\"Yg==\"}", "duplicate field \"rangeEnd\"");
-    refuse(&etcdserverpb__request_op__descriptor, "{\"request_put\":{},\"request_range\":{}}",
-           "is already set");
-    refuse(range, "null", "unexpected token null");
-    refuse(range, "[]", "unexpected token []");
-    refuse(range, "{\"key\":\"!\"}", "invalid value for bytes field key: \"!\"");
     refuse(range, "{\"limit\":\"abc\"}", "invalid value for int64 field limit");
     refuse(range, "{\"limit\":1.5}", "invalid value for int64 field limit");
     refuse(range, "{\"limit\":9223372036854775808}", "invalid value for int64 field limit");
     refuse(range, "{\"limit\":\" 1\"}", "invalid value for int64 field limit");
+    refuse(range, "{\"limit\":\"1 \"}", "invalid value for int64 field limit");
+    refuse(range, "{\"limit\":\"01\"}", "invalid value for int64 field limit");
+    refuse(range, "{\"limit\":1e19}", "invalid value for int64 field limit");
+    refuse(range, "{\"limit\":1e-1}", "invalid value for int64 field limit");
+    refuse(range, "{\"limit\":{\"a\":1}}", "invalid value for int64 field limit: {");
     refuse(range, "{\"serializable\":1}", "invalid value for bool field serializable");
-    refuse(range, "{\"key\":", "syntax error");
-    refuse(range, "{\"key\"", "syntax error");
     refuse(&etcdserverpb__member_remove_request__descriptor, "{\"ID\":-1}",
            "invalid value for uint64 field ID");
     refuse(&etcdserverpb__auth_user_add_request__descriptor, "{\"name\":\"root\\u0000x\"}",
            "invalid value for string field name");
 }
 
+/* What etcd 3.5's gateway answered to the same texts. */
+static void errors_are_worded_as_gos(void **state)
+{
+    (void)state;
+    static const struct {
+        const ProtobufCMessageDescriptor *descriptor;
+        const char *text, *reason;
+    } cases[] = {
+        {&etcdserverpb__put_request__descriptor, "{\"key\":\"Zm9v\",\"value\":\"YmFy\"", "unexpected EOF"},
+        {&etcdserverpb__put_request__descriptor, "{\"key\":\"Zm9v\",\"key\":\"YmFy\"}",
+         "proto: (line 1:15): duplicate field \"key\""},
+        {&etcdserverpb__put_request__descriptor, "[1]", "proto: syntax error (line 1:1): unexpected token ["},
+        {&etcdserverpb__put_request__descriptor, " null",
+         "proto: syntax error (line 1:1): unexpected token null"},
+        {&etcdserverpb__put_request__descriptor, "{\"key\":5}",
+         "proto: (line 1:8): invalid value for bytes field key: 5"},
+        {&etcdserverpb__put_request__descriptor, "{\"key\":\"!!\"}",
+         "proto: (line 1:8): invalid value for bytes field key: \"!!\""},
+        {&etcdserverpb__put_request__descriptor, "{\"lease\":\"x\"}",
+         "proto: (line 1:10): invalid value for int64 field lease: \"x\""},
+        {&etcdserverpb__put_request__descriptor, "{\"key\":\"Zm9v\",\"prev_kv\":\"true\"}",
+         "proto: (line 1:25): invalid value for bool field prevKv: \"true\""},
+        {&etcdserverpb__txn_request__descriptor,
+         "{\"success\":[{\"request_put\":{\"key\":\"Zm9v\"},\"request_range\":{\"key\":\"Zm9v\"}}]}",
+         "proto: (line 1:43): error parsing \"request_range\", oneof etcdserverpb.RequestOp.request is "
+         "already "
+         "set"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct error *error = NULL;
+        assert_null(json_parse(cases[i].descriptor, bytes_from_string(cases[i].text), arena, NULL, &error));
+        assert_string_equal(error->text, cases[i].reason);
+        error_free(error);
+    }
+}
+
 static void nesting_is_bounded(void **state)
 {
     (void)state;
     struct buf text = {0};
-    for (int i = 0; i < 400; i++) buf_append_string(&text, "{\"success\":[{\"request_txn\":");
+    for (int i = 0; i < 200; i++) buf_append_string(&text, "{\"success\":[{\"request_txn\":");
     buf_append_string(&text, "{}");
-    for (int i = 0; i < 400; i++) buf_append_string(&text, "}]}");
-    refuse(&etcdserverpb__txn_request__descriptor, buf_string(&text), "nested deeper");
+    for (int i = 0; i < 200; i++) buf_append_string(&text, "}]}");
+    refuse(&etcdserverpb__txn_request__descriptor, buf_string(&text), "exceeded max recursion depth");
+    buf_clear(&text);
+    for (int i = 0; i <= JSON_DEPTH_MAX; i++) buf_append_string(&text, "[");
+    refuse(&etcdserverpb__txn_request__descriptor, buf_string(&text), "exceeded max depth");
     buf_deinit(&text);
+}
+
+static void a_request_may_not_have_any_number_of_fields(void **state)
+{
+    (void)state;
+    struct buf text = {0};
+    buf_append_string(&text, "{\"success\":[{}");
+    for (int i = 0; i < MESSAGE_REQUEST_FIELDS_MAX; i++) buf_append_string(&text, ",{}");
+    buf_append_string(&text, "]}");
+    refuse(&etcdserverpb__txn_request__descriptor, buf_string(&text), "more than 131072 fields");
+    buf_deinit(&text);
+}
+
+static void strings_are_decoded_and_checked(void **state)
+{
+    (void)state;
+    const ProtobufCMessageDescriptor *add = &etcdserverpb__auth_user_add_request__descriptor;
+    const Etcdserverpb__AuthUserAddRequest *user = (const Etcdserverpb__AuthUserAddRequest *)
+        parse(add, "{\"na\\u006de\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\u20ac\\ud83d\\ude00\xc3\xa9\"}");
+    assert_string_equal(user->name, "\"\\/\b\f\n\r\t\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xc3\xa9");
+    refuse(add, "{\"name\":\"\\ud83d\"}",
+           "proto: syntax error (line 1:9): invalid escape code \"\\\\ud83d\" in string");
+    refuse(add, "{\"name\":\"\\ude00\\ud83d\"}", "invalid escape code");
+    refuse(add, "{\n\"name\":\"\xff\"}", "proto: syntax error (line 2:8): invalid UTF-8 in string");
+}
+
+static void numbers_may_have_points_and_exponents(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t value;
+    } cases[] = {
+        {"0", 0},     {"-0", 0},        {"1e2", 100},   {"1.5e1", 15},    {"120e-1", 12}, {"1.0", 1},
+        {"0e999", 0}, {"-1E+3", -1000}, {"\"7e0\"", 7}, {"0.00001e5", 1}, {"\"-5\"", -5},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[64];
+        snprintf(text, sizeof(text), "{\"limit\":%s}", cases[i].text);
+        const Etcdserverpb__RangeRequest *request =
+            (const Etcdserverpb__RangeRequest *)parse(&etcdserverpb__range_request__descriptor, text);
+        assert_int_equal(request->limit, cases[i].value);
+    }
+}
+
+static void expect_scan_error(const char *text, const char *reason)
+{
+    struct json_scanner scanner = {0};
+    size_t used = 0;
+    enum json_scan result = json_scan(&scanner, bytes_from_string(text), &used);
+    if (result == JSON_SCAN_MORE) result = json_scan_end(&scanner);
+    if (result != JSON_SCAN_ERROR) fail_msg("%s is accepted", text);
+    assert_string_equal(scanner.reason, reason);
+}
+
+static void what_is_no_json_is_told_in_gos_words(void **state)
+{
+    (void)state;
+    expect_scan_error("x", "invalid character 'x' looking for beginning of value");
+    expect_scan_error("{x", "invalid character 'x' looking for beginning of object key string");
+    expect_scan_error("{,", "invalid character ',' looking for beginning of object key string");
+    expect_scan_error("{\"a\":1,}", "invalid character '}' looking for beginning of object key string");
+    expect_scan_error("{\"a\"}", "invalid character '}' after object key");
+    expect_scan_error("{\"a\":1 2", "invalid character '2' after object key:value pair");
+    expect_scan_error("[1 \"", "invalid character '\"' after array element");
+    expect_scan_error("[1,]", "invalid character ']' looking for beginning of value");
+    expect_scan_error("{'a'", "invalid character '\\'' looking for beginning of object key string");
+    expect_scan_error("\"\n", "invalid character '\\n' in string literal");
+    expect_scan_error("\"\\x", "invalid character 'x' in string escape code");
+    expect_scan_error("\"\\u00g", "invalid character 'g' in \\u hexadecimal character escape");
+    expect_scan_error("trug", "invalid character 'g' in literal true (expecting 'e')");
+    expect_scan_error("-x", "invalid character 'x' in numeric literal");
+    expect_scan_error("1.x", "invalid character 'x' after decimal point in numeric literal");
+    expect_scan_error("1ex", "invalid character 'x' in exponent of numeric literal");
+    expect_scan_error("\xe9", "invalid character '\xc3\xa9' looking for beginning of value");
+    expect_scan_error("{", "unexpected EOF");
+    expect_scan_error("nul", "unexpected EOF");
+    expect_scan_error("1.", "unexpected EOF");
 }
 
 static void a_stream_of_values_is_cut_one_by_one(void **state)
 {
     (void)state;
-    struct bytes text = BYTES_LITERAL(" {\"a\":\"}\\\"\"} {\"b\":[1]}tail");
-    size_t first = json_value_size(text);
-    assert_int_equal(first, 12);
-    assert_int_equal(json_value_size(bytes_of(text.data + first, text.size - first)), 10);
-    assert_int_equal(json_value_size(BYTES_LITERAL("{\"a\":\"")), 0);
-    assert_int_equal(json_value_size(BYTES_LITERAL("{\"a\":\"b\"")), 0);
-    assert_int_equal(json_value_size(BYTES_LITERAL("")), 0);
+    struct bytes text = BYTES_LITERAL(" {\"a\":\"}\\\"\"} {\"b\":[1,{}]}12 true\"x\"-3e5");
+    static const size_t sizes[] = {12, 13, 2, 5, 3, 4};
+    struct json_scanner scanner = {0};
+    for (size_t i = 0; i < 6; i++) {
+        size_t used = 0;
+        enum json_scan result = json_scan(&scanner, text, &used);
+        if (i == 5) {
+            assert_int_equal(result, JSON_SCAN_MORE);
+            result = json_scan_end(&scanner);
+        }
+        assert_int_equal(result, JSON_SCAN_VALUE);
+        assert_int_equal(used, sizes[i]);
+        text = bytes_of(text.data + used, text.size - used);
+    }
+    assert_int_equal(json_scan_end(&scanner), JSON_SCAN_MORE);
     size_t used = 0;
     assert_non_null(json_parse(&etcdserverpb__watch_request__descriptor,
                                BYTES_LITERAL("{\"create_request\":{\"key\":\"YQ==\"}} garbage"), arena, &used,
@@ -259,7 +383,12 @@ int main(void)
         TEST(an_unknown_enum_name_leaves_the_field_unset),
         TEST(empty_input_is_an_empty_message),
         TEST(bad_input_is_refused_with_its_reason),
+        TEST(errors_are_worded_as_gos),
         TEST(nesting_is_bounded),
+        TEST(a_request_may_not_have_any_number_of_fields),
+        TEST(strings_are_decoded_and_checked),
+        TEST(numbers_may_have_points_and_exponents),
+        TEST(what_is_no_json_is_told_in_gos_words),
         TEST(a_stream_of_values_is_cut_one_by_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
