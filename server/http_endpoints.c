@@ -2,6 +2,7 @@
 #include "net/transport.h"
 
 #include "base/text.h"
+#include "server/gateway.h"
 #include "server/health.h"
 
 #include <malloc.h>
@@ -225,6 +226,8 @@ static const struct http_route routes[] = {
     {.path = "/version", .handler = &version_handler},
     {.path = "/debug/vars", .handler = &variables_handler},
     {.path = "/debug/pprof/", .prefix = true, .handler = &profiles_handler},
+    {.path = "/v3/", .prefix = true, .handler = &gateway_handler},
+    {.path = "/v3beta/", .prefix = true, .handler = &gateway_handler},
 };
 
 void http_endpoints_client_router(struct http_router *router, struct http_endpoints *endpoints)

@@ -1,6 +1,6 @@
-/* http_endpoints: what the server answers over plain HTTP: /version, /health, /livez, /readyz, /metrics and
- * /debug. What comes by names that --host-whitelist does not have, or from origins that --cors does not have,
- * is kept away on client ports. */
+/* http_endpoints: what the server answers over plain HTTP: /version, /health, /livez, /readyz, /metrics,
+ * /debug and the JSON gateway (gateway.h). What comes by names that --host-whitelist does not have, or from
+ * origins that --cors does not have, is kept away on client ports. */
 #ifndef SERVER_HTTP_ENDPOINTS_H
 #define SERVER_HTTP_ENDPOINTS_H
 
@@ -8,7 +8,9 @@
 #include "server/engine.h"
 #include "server/metrics.h"
 
-/* The router's context. */
+struct grpc_server;
+
+/* The router's context; on client ports one for each loop. */
 struct http_endpoints {
     struct engine *engine;
     struct metrics_sources *metrics;
@@ -17,6 +19,9 @@ struct http_endpoints {
     const char *host_whitelist; /* comma list; "*": all */
     const char *cors;           /* comma list; "*": all */
     bool enable_pprof;
+    bool enable_gateway;
+    struct grpc_server *grpc; /* whom the gateway calls: the loop's; client ports only */
+    size_t receive_limit;     /* bytes of a request message */
 };
 
 /* For client ports; for metrics ports (no /version). `endpoints` is borrowed. */

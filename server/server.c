@@ -72,6 +72,8 @@ struct io {
     struct grpc_server *grpc;
     struct http1_server *http;
     struct port ports[TRAFFIC_KINDS][PROTECTIONS]; /* those of peers stay unused */
+    struct http_router client_router;
+    struct http_endpoints endpoints; /* the server's, with this loop's gRPC server */
     struct loop_task close;
 };
 
@@ -100,7 +102,7 @@ struct server {
     size_t bound_count;
     struct security security;
     bool was_initialized; /* the data directory held a member */
-    struct http_router client_router, metrics_router;
+    struct http_router metrics_router;
     struct http_endpoints endpoints;
     struct metrics_sources metrics;
     struct grpc_server_metrics *grpc_metrics[IO_LOOPS_MAX];
@@ -331,6 +333,11 @@ static struct error *listen_all(struct server *server, const char *list, enum tr
     return error;
 }
 
+static size_t receive_limit(const struct options *options)
+{
+    return options->max_request_bytes + 512 * 1024;
+}
+
 /* The three ports that differ in their protection alone. */
 static void make_ports(struct port ports[PROTECTIONS], struct port port, const struct tls *tls)
 {
@@ -362,7 +369,7 @@ static void make_io(struct server *server)
         .context = &server->services,
         .intercept = service_intercept,
         .observe = service_observe,
-        .receive_limit = options->max_request_bytes + 512 * 1024,
+        .receive_limit = receive_limit(options),
         .max_concurrent_streams =
             options->max_concurrent_streams >= UINT32_MAX ? 0 : (uint32_t)options->max_concurrent_streams,
         .keepalive_min_time = options->grpc_keepalive_min_time,
@@ -371,19 +378,21 @@ static void make_io(struct server *server)
         .logger = server->logger,
     };
     server->grpc_config.method_count = method_count;
-    http_endpoints_client_router(&server->client_router, &server->endpoints);
     http_endpoints_metrics_router(&server->metrics_router, &server->endpoints);
     for (size_t i = 0; i < server->io_count; i++) {
         struct io *io = &server->io[i];
         io->server = server;
         io->grpc = grpc_server_new(io->loop, &server->grpc_config);
         io->http = http1_server_new(io->loop, &(const struct http1_server_config){.logger = server->logger});
+        io->endpoints = server->endpoints;
+        io->endpoints.grpc = io->grpc;
+        http_endpoints_client_router(&io->client_router, &io->endpoints);
         const struct security *security = &server->security;
         make_ports(io->ports[TRAFFIC_GRPC_HTTP],
-                   (struct port){.grpc = io->grpc, .http = io->http, .router = &server->client_router},
+                   (struct port){.grpc = io->grpc, .http = io->http, .router = &io->client_router},
                    security->client);
         make_ports(io->ports[TRAFFIC_GRPC], (struct port){.grpc = io->grpc}, security->client);
-        make_ports(io->ports[TRAFFIC_HTTP], (struct port){.http = io->http, .router = &server->client_router},
+        make_ports(io->ports[TRAFFIC_HTTP], (struct port){.http = io->http, .router = &io->client_router},
                    security->client_http);
         make_ports(io->ports[TRAFFIC_METRICS],
                    (struct port){.http = io->http, .router = &server->metrics_router}, security->metrics);
@@ -465,6 +474,8 @@ static void connect_metrics(struct server *server)
         .host_whitelist = server->options->host_whitelist,
         .cors = server->options->cors,
         .enable_pprof = server->options->enable_pprof || strcmp(server->options->log_level, "debug") == 0,
+        .enable_gateway = server->options->enable_grpc_gateway,
+        .receive_limit = receive_limit(server->options),
     };
 }
 

@@ -46,6 +46,11 @@ struct loop *grpc_call_loop(const struct grpc_call *call)
     return call->server->loop;
 }
 
+struct grpc_server *grpc_call_server(const struct grpc_call *call)
+{
+    return call->server;
+}
+
 void *grpc_call_server_context(const struct grpc_call *call)
 {
     return call->server->config.context;

@@ -12,6 +12,9 @@ static void on_resume_time(struct loop *loop, struct loop_deferred *deferred)
         ((struct local_call *)((char *)deferred - offsetof(struct local_call, resume)))->call;
     grpc_call_ref(call);
     call_resume(call);
+    struct local_call *local = call->local;
+    if (grpc_local_call_takes(call) && local->handler->on_ready != NULL)
+        local->handler->on_ready(local->context);
     grpc_call_unref(call);
 }
 
@@ -119,6 +122,11 @@ void grpc_local_call_message(struct grpc_call *call, struct bytes message)
         call_message(call, message, false);
         grpc_call_unref(call);
     }
+}
+
+bool grpc_local_call_takes(const struct grpc_call *call)
+{
+    return grpc_call_is_live(call) && !call->paused && call->held.size == 0;
 }
 
 void grpc_local_call_half_close(struct grpc_call *call)

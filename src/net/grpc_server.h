@@ -136,6 +136,8 @@ const struct grpc_method *grpc_call_method(const struct grpc_call *call);
 /* Its row in the method table, as in the metrics. */
 size_t grpc_call_method_index(const struct grpc_call *call);
 struct loop *grpc_call_loop(const struct grpc_call *call);
+/* For local calls on behalf of this one. */
+struct grpc_server *grpc_call_server(const struct grpc_call *call);
 void *grpc_call_server_context(const struct grpc_call *call);
 /* Made at the first use; freed with the call. */
 struct arena *grpc_call_arena(struct grpc_call *call) __attribute__((returns_nonnull));
@@ -191,6 +193,8 @@ struct grpc_local_handler {
     void (*on_message)(void *context, struct bytes message); /* borrowed */
     /* Exactly once, last. */
     void (*on_finish)(void *context, enum grpc_code code, struct bytes text);
+    /* The handler had paused and takes messages again (grpc_local_call_takes). Optional. */
+    void (*on_ready)(void *context);
 };
 
 /* Starts a call of "/service/method" with that metadata (copied) and deadline (clock_monotonic; INT64_MAX:
@@ -202,8 +206,10 @@ struct grpc_call *grpc_local_call(struct grpc_server *server, const char *path,
                                   int64_t deadline, struct transport *transport,
                                   const struct grpc_local_handler *handler, void *context)
     __attribute__((returns_nonnull, warn_unused_result));
-/* One request message; delivered before this returns unless the call is paused. */
+/* One request message; delivered before this returns unless the call is paused: then it is kept. */
 void grpc_local_call_message(struct grpc_call *call, struct bytes message);
+/* A message would be delivered at once. Who has many messages waits for this, so that they do not pile up. */
+bool grpc_local_call_takes(const struct grpc_call *call);
 void grpc_local_call_half_close(struct grpc_call *call);
 /* on_cancel for the handler; on_finish is not called. */
 void grpc_local_call_cancel(struct grpc_call *call);

@@ -15,7 +15,9 @@
 
 #define DEFAULT_HEADER_TIMEOUT (300 * LOOP_SECOND)
 
-enum { HELD_MAX = 64 * 1024, DATE_SIZE = 40 };
+/* DRAIN_MAX: a body of which so much may be left when it is answered early is read and dropped; before a
+ * longer one the connection is given up. Go's number. */
+enum { HELD_MAX = 64 * 1024, DATE_SIZE = 40, DRAIN_MAX = 256 * 1024 };
 
 struct http1_connection;
 
@@ -188,8 +190,9 @@ static void reject(struct http1_connection *connection, int status, const char *
 {
     char text[512];
     snprintf(text, sizeof(text),
-             "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%d %s%s",
-             status, http_status_text(status), status, http_status_text(status), detail);
+             "HTTP/1.1 %d %s%s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+             "%d %s%s",
+             status, http_status_text(status), detail, status, http_status_text(status), detail);
     put(connection, text);
     connection->closing = true;
     transport_finish(connection->transport);
@@ -200,14 +203,28 @@ static struct http1_connection *carrier(const struct http_exchange *exchange)
     return exchange->carrier;
 }
 
+static bool expects_continue(const struct http_exchange *exchange)
+{
+    struct bytes value;
+    return http_request_header(exchange, "expect", &value) && value.size == 12 &&
+           strncasecmp((const char *)value.data, "100-continue", 12) == 0;
+}
+
+/* Go's server keeps a connection whose request is answered before its end, when the rest is short. */
+static bool is_worth_draining(const struct http_exchange *exchange)
+{
+    int64_t size = exchange->request.content_length;
+    return size >= 0 && size <= DRAIN_MAX && !expects_continue(exchange);
+}
+
 static void response_begin(struct http_exchange *exchange, int status, int64_t size)
 {
     struct http1_connection *connection = carrier(exchange);
     bool old = exchange->request.minor == 0;
     connection->no_body = connection->head || !http_status_has_body(status);
     connection->chunked = size < 0 && !old && !connection->no_body;
-    /* An answer before the end of the request, or one whose end is the end of the connection. */
-    if (!connection->body_over || (size < 0 && old)) connection->last = true;
+    if (!connection->body_over && !is_worth_draining(exchange)) connection->last = true;
+    if (size < 0 && old) connection->last = true; /* its end is the end of the connection */
     if (connection->server->closing) connection->last = true;
     char line[160];
     snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
@@ -344,11 +361,14 @@ static void fill_request(struct http1_connection *connection, struct http_exchan
     (void)http_request_header(exchange, "host", &request->host);
 }
 
-static bool expects_continue(const struct http_exchange *exchange)
+/* The parser lets blanks pass in names. Others cut them off, or do not, and so see another request. */
+static bool names_are_sound(const struct http_request *request)
 {
-    struct bytes value;
-    return http_request_header(exchange, "expect", &value) && value.size == 12 &&
-           strncasecmp((const char *)value.data, "100-continue", 12) == 0;
+    for (size_t i = 0; i < request->header_count; i++)
+        if (request->headers[i].name.size == 0 ||
+            memchr(request->headers[i].name.data, ' ', request->headers[i].name.size) != NULL)
+            return false;
+    return true;
 }
 
 static void begin_request(struct http1_connection *connection)
@@ -366,6 +386,11 @@ static void begin_request(struct http1_connection *connection)
     if (exchange->request.minor >= 1 && !http_request_header(exchange, "host", &host)) {
         http_exchange_unref(exchange);
         reject(connection, 400, ": missing required Host header");
+        return;
+    }
+    if (!names_are_sound(&exchange->request)) {
+        http_exchange_unref(exchange);
+        reject(connection, 400, ": invalid header name");
         return;
     }
     bool has_body =
@@ -443,6 +468,7 @@ static void parser_paused(struct http1_connection *connection, struct bytes inpu
         connection->at_end = false;
         connection->body_over = connection->request_over = true;
         exchange_body_end(connection->exchange);
+        if (connection->response_over) loop_defer(connection->server->loop, &connection->work);
     }
 }
 

@@ -344,22 +344,44 @@ static void what_is_not_http_is_closed(void **state)
 static void malformed_requests_get_400_and_the_end(void **state)
 {
     (void)state;
-    static const char *const cases[] = {
-        "GET /hello HTTP/1.1\r\nHost: h\r\nbad\x01header: x\r\n\r\n",
-        "GET /hello HTTP/x.1\r\nHost: h\r\n\r\n",
-        "GET /hello HTTP/1.1\r\n\r\n",
-        "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1x\r\n\r\n",
-        "NOPE /hello HTTP/1.1\r\nHost: h\r\n\r\n",
+    static const struct {
+        const char *request, *reason;
+    } cases[] = {
+        {"GET /hello HTTP/1.1\r\nHost: h\r\nbad\x01header: x\r\n\r\n", ""},
+        {"GET /hello HTTP/1.1\r\nHost: h\r\nAuthorization : x\r\n\r\n", ": invalid header name"},
+        {"GET /hello HTTP/x.1\r\nHost: h\r\n\r\n", ""},
+        {"GET /hello HTTP/1.1\r\n\r\n", ": missing required Host header"},
+        {"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1x\r\n\r\n", ""},
+        {"NOPE /hello HTTP/1.1\r\nHost: h\r\n\r\n", ""},
     };
     struct fixture f = {0};
     start(&f);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char line[100];
+        snprintf(line, sizeof(line), "HTTP/1.1 400 Bad Request%s\r\n", cases[i].reason);
         buf_clear(&f.output);
         connect_memory(&f);
-        feed(&f, cases[i]);
-        assert_int_equal(occurrences(&f, "HTTP/1.1 400 Bad Request\r\n"), 1);
+        feed(&f, cases[i].request);
+        assert_int_equal(occurrences(&f, line), 1);
         assert_null(f.transport);
     }
+    stop(&f);
+}
+
+static void an_early_answer_keeps_the_connection_when_the_rest_is_short(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    start(&f);
+    connect_memory(&f);
+    feed(&f, "POST /hello HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab");
+    assert_int_equal(occurrences(&f, "200 OK"), 1);
+    assert_int_equal(occurrences(&f, "Connection: close"), 0);
+    feed(&f, "cdGET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(occurrences(&f, "200 OK"), 2);
+    feed(&f, "POST /hello HTTP/1.1\r\nHost: h\r\nContent-Length: 9999999\r\n\r\nab");
+    assert_int_equal(occurrences(&f, "Connection: close"), 1);
+    assert_null(f.transport);
     stop(&f);
 }
 
@@ -777,6 +799,7 @@ int main(void)
         cmocka_unit_test(old_clients_get_their_connection_closed),
         cmocka_unit_test(what_is_not_http_is_closed),
         cmocka_unit_test(malformed_requests_get_400_and_the_end),
+        cmocka_unit_test(an_early_answer_keeps_the_connection_when_the_rest_is_short),
         cmocka_unit_test(headers_have_a_limit),
         cmocka_unit_test(a_body_beyond_its_limit_gets_413),
         cmocka_unit_test(an_expectation_is_met_before_the_body),
