@@ -315,12 +315,22 @@ static void method_labels(char labels[LABELS_MAX], const char *code, const struc
              method->name, method->service, kind_name(method->kind));
 }
 
+/* etcd's metrics begin with every method at 0 but those of Lock and Election, which come with their first
+ * call. */
+static bool is_shown(struct metrics_sources *sources, size_t method)
+{
+    const char *service = sources->methods[method]->service;
+    bool on_use = strcmp(service, "v3lockpb.Lock") == 0 || strcmp(service, "v3electionpb.Election") == 0;
+    return !on_use || sum_counter(sources, method, offsetof(struct grpc_method_metrics, started)) > 0;
+}
+
 static void write_method_counters(struct metrics_writer *writer, struct metrics_sources *sources,
                                   const char *name, const char *help, size_t offset)
 {
     char labels[LABELS_MAX];
     metrics_begin(writer, name, "counter", help);
     for (size_t m = 0; m < sources->method_count; m++) {
+        if (!is_shown(sources, m)) continue;
         method_labels(labels, NULL, sources->methods[m]);
         metrics_sample(writer, labels, (double)sum_counter(sources, m, offset));
     }
@@ -332,7 +342,7 @@ static void write_handled(struct metrics_writer *writer, struct metrics_sources 
     metrics_begin(writer, "grpc_server_handled_total", "counter",
                   "Total number of RPCs completed on the server, regardless of success or failure.");
     for (size_t m = 0; m < sources->method_count; m++)
-        for (int code = 0; code < GRPC_CODES; code++) {
+        for (int code = 0; is_shown(sources, m) && code < GRPC_CODES; code++) {
             size_t offset =
                 offsetof(struct grpc_method_metrics, handled) + (size_t)code * sizeof(metric_counter);
             method_labels(labels, grpc_code_name((enum grpc_code)code), sources->methods[m]);

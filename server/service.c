@@ -11,7 +11,7 @@
 
 #include "rpc.pb-c.h"
 
-enum { SERVICES = 7, METHODS_MAX = 64 };
+enum { SERVICES = 9, METHODS_MAX = 64 };
 
 const struct grpc_method *const *service_methods(size_t *count)
 {
@@ -21,7 +21,7 @@ const struct grpc_method *const *service_methods(size_t *count)
         const struct grpc_method *const *const services[SERVICES] = {
             service_kv_methods,      service_watch_methods,       service_lease_methods,
             service_cluster_methods, service_maintenance_methods, service_health_methods,
-            service_auth_methods,
+            service_auth_methods,    service_lock_methods,        service_election_methods,
         };
         for (size_t i = 0; i < SERVICES; i++)
             for (const struct grpc_method *const *method = services[i]; *method != NULL; method++) {

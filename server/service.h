@@ -35,6 +35,8 @@ extern const struct grpc_method *const service_cluster_methods[];
 extern const struct grpc_method *const service_maintenance_methods[];
 extern const struct grpc_method *const service_auth_methods[];
 extern const struct grpc_method *const service_health_methods[];
+extern const struct grpc_method *const service_lock_methods[];
+extern const struct grpc_method *const service_election_methods[];
 /* Rows of service_maintenance_methods. */
 extern const struct grpc_method service_snapshot_method, service_defragment_method;
 

@@ -183,6 +183,13 @@ static void append_utf8(struct buf *out, uint32_t c)
     buf_append_byte(out, (uint8_t)(0x80 | (c & 0x3f)));
 }
 
+static bool is_hex4(const uint8_t *digits)
+{
+    for (int i = 0; i < 4; i++)
+        if (digits[i] == 0 || strchr("0123456789abcdefABCDEF", digits[i]) == NULL) return false;
+    return true;
+}
+
 static uint32_t hex4(const uint8_t *digits)
 {
     uint32_t value = 0;
@@ -193,17 +200,18 @@ static uint32_t hex4(const uint8_t *digits)
     return value;
 }
 
-/* "\uXXXX" at the beginning of `in`, or two of them that are a pair; the bytes it takes, 0 for half a pair.
- */
-static size_t read_unicode_escape(struct bytes in, uint32_t *c)
+static bool is_surrogate(uint32_t c)
 {
-    *c = hex4(in.data + 2);
-    if (*c < 0xd800 || *c > 0xdfff) return 6;
-    if (*c > 0xdbff || in.size < 12 || in.data[6] != '\\' || in.data[7] != 'u') return 0;
-    uint32_t low = hex4(in.data + 8);
+    return c >= 0xd800 && c <= 0xdfff;
+}
+
+/* The second half of a pair, which must stand at the beginning of `in`; 0 when it does not. */
+static uint32_t join_pair(uint32_t high, struct bytes in)
+{
+    if (high > 0xdbff || in.data[0] != '\\' || in.data[1] != 'u' || !is_hex4(in.data + 2)) return 0;
+    uint32_t low = hex4(in.data + 2);
     if (low < 0xdc00 || low > 0xdfff) return 0;
-    *c = 0x10000 + ((*c - 0xd800) << 10) + (low - 0xdc00);
-    return 12;
+    return 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
 }
 
 static bool bad_escape(struct parse *parse, const struct token *token, struct bytes escape)
@@ -217,6 +225,29 @@ static bool bad_escape(struct parse *parse, const struct token *token, struct by
     buf_deinit(&quoted);
     buf_deinit(&text);
     return false;
+}
+
+/* "\uXXXX" at the beginning of `in`, or two of them that are a pair; *size is what was taken. As Go does, the
+ * second is looked for in what follows, whatever it is. */
+static bool decode_escape(struct parse *parse, const struct token *token, struct bytes in, struct buf *out,
+                          size_t *size)
+{
+    uint32_t c = hex4(in.data + 2);
+    *size = 6;
+    if (is_surrogate(c)) {
+        const uint8_t *end = parse->text.data + parse->text.size;
+        struct bytes rest = bytes_of(in.data + 6, (size_t)(end - in.data) - 6);
+        if (rest.size < 6) {
+            struct buf text = {0};
+            buf_append_string(&text, "proto: unexpected EOF");
+            return fail_with(parse, &text);
+        }
+        c = join_pair(c, rest);
+        if (c == 0) return bad_escape(parse, token, bytes_of(rest.data, 6));
+        *size = 12;
+    }
+    append_utf8(out, c);
+    return true;
 }
 
 /* What stands between the quotes. */
@@ -233,9 +264,7 @@ static bool decode_string(struct parse *parse, const struct token *token, struct
             if (size == 0) return syntax_error(parse, token, "invalid UTF-8 in string", BYTES_EMPTY);
             buf_append(out, in.data, size);
         } else if (in.data[1] == 'u') {
-            size = read_unicode_escape(in, &c);
-            if (size == 0) return bad_escape(parse, token, bytes_of(in.data, 6));
-            append_utf8(out, c);
+            if (!decode_escape(parse, token, in, out, &size)) return false;
         } else if ((letter = strchr(letters, in.data[1])) != NULL) {
             buf_append_byte(out, (uint8_t)meanings[letter - letters]);
         } else {

@@ -46,11 +46,6 @@ struct loop *grpc_call_loop(const struct grpc_call *call)
     return call->server->loop;
 }
 
-struct grpc_server *grpc_call_server(const struct grpc_call *call)
-{
-    return call->server;
-}
-
 void *grpc_call_server_context(const struct grpc_call *call)
 {
     return call->server->config.context;
@@ -107,6 +102,7 @@ struct transport *grpc_call_transport(const struct grpc_call *call)
 
 const char *grpc_call_peer_common_name(const struct grpc_call *call)
 {
+    if (call->local != NULL) return call->local->common_name;
     return call->connection == NULL ? NULL : transport_peer_common_name(call->connection->transport);
 }
 

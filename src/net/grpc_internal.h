@@ -160,6 +160,7 @@ struct local_call {
     const struct grpc_local_handler *handler;
     void *context;
     struct transport *transport;
+    const char *common_name; /* in the call's arena; NULL: none */
     bool stopped;
     bool finish_waits;
     struct loop_deferred resume;

@@ -66,10 +66,9 @@ void local_send(struct grpc_call *call, const struct grpc_part *parts, size_t co
     grpc_local_call_continue(call);
 }
 
-struct grpc_call *grpc_local_call(struct grpc_server *server, const char *path,
-                                  const struct grpc_metadata *metadata, size_t metadata_count,
-                                  int64_t deadline, struct transport *transport,
-                                  const struct grpc_local_handler *handler, void *context)
+static struct grpc_call *make_call(struct grpc_server *server, const struct grpc_metadata *metadata,
+                                   size_t metadata_count, int64_t deadline, struct transport *transport,
+                                   const struct grpc_local_handler *handler, void *context)
 {
     struct grpc_call *call = server_take_call(server);
     struct local_call *local = mem_zalloc(1, sizeof(*local));
@@ -94,6 +93,11 @@ struct grpc_call *grpc_local_call(struct grpc_server *server, const char *path,
             .value = arena_copy(arena, metadata[i].value),
         };
     }
+    return call;
+}
+
+static void begin_call(struct grpc_server *server, struct grpc_call *call, const char *path)
+{
     call->method = server_find_method(server, bytes_from_string(path), &call->method_index);
     if (call->method == NULL) {
         struct buf text = {0};
@@ -103,6 +107,27 @@ struct grpc_call *grpc_local_call(struct grpc_server *server, const char *path,
     } else {
         call_begin(call);
     }
+}
+
+struct grpc_call *grpc_local_call(struct grpc_server *server, const char *path,
+                                  const struct grpc_metadata *metadata, size_t metadata_count,
+                                  int64_t deadline, struct transport *transport,
+                                  const struct grpc_local_handler *handler, void *context)
+{
+    struct grpc_call *call =
+        make_call(server, metadata, metadata_count, deadline, transport, handler, context);
+    begin_call(server, call, path);
+    return call;
+}
+
+struct grpc_call *grpc_local_call_for(const struct grpc_call *caller, const char *path,
+                                      const struct grpc_local_handler *handler, void *context)
+{
+    const char *name = grpc_call_peer_common_name(caller);
+    struct grpc_call *call = make_call(caller->server, caller->metadata, caller->metadata_count, INT64_MAX,
+                                       grpc_call_transport(caller), handler, context);
+    if (name != NULL) call->local->common_name = arena_string(grpc_call_arena(call), bytes_from_string(name));
+    begin_call(caller->server, call, path);
     return call;
 }
 

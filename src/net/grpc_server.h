@@ -136,8 +136,6 @@ const struct grpc_method *grpc_call_method(const struct grpc_call *call);
 /* Its row in the method table, as in the metrics. */
 size_t grpc_call_method_index(const struct grpc_call *call);
 struct loop *grpc_call_loop(const struct grpc_call *call);
-/* For local calls on behalf of this one. */
-struct grpc_server *grpc_call_server(const struct grpc_call *call);
 void *grpc_call_server_context(const struct grpc_call *call);
 /* Made at the first use; freed with the call. */
 struct arena *grpc_call_arena(struct grpc_call *call) __attribute__((returns_nonnull));
@@ -157,7 +155,8 @@ int64_t grpc_call_started(const struct grpc_call *call);
 /* "127.0.0.1:4711"; as long as the call is live, else "". */
 const char *grpc_call_peer(const struct grpc_call *call);
 /* The common name in the verified certificate of the client's TLS connection, as long as the call is live;
- * NULL without one. Always NULL for local calls: who calls through the gateway is not its connection. */
+ * NULL without one. For local calls that of the call they are made for, else NULL: who calls through the
+ * gateway is not its connection. */
 const char *grpc_call_peer_common_name(const struct grpc_call *call);
 /* NULL for local calls and when the call is not live. */
 struct transport *grpc_call_transport(const struct grpc_call *call);
@@ -205,6 +204,11 @@ struct grpc_call *grpc_local_call(struct grpc_server *server, const char *path,
                                   const struct grpc_metadata *metadata, size_t metadata_count,
                                   int64_t deadline, struct transport *transport,
                                   const struct grpc_local_handler *handler, void *context)
+    __attribute__((returns_nonnull, warn_unused_result));
+/* The same for a handler that calls another method on behalf of its own caller: with the metadata of `call`
+ * and whoever it is from; without a deadline. */
+struct grpc_call *grpc_local_call_for(const struct grpc_call *call, const char *path,
+                                      const struct grpc_local_handler *handler, void *context)
     __attribute__((returns_nonnull, warn_unused_result));
 /* One request message; delivered before this returns unless the call is paused: then it is kept. */
 void grpc_local_call_message(struct grpc_call *call, struct bytes message);

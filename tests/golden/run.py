@@ -67,7 +67,8 @@ class Masks:
         self.table = table
 
     def apply(self, text, names):
-        for name in names:
+        # Blanks first: their mask knows what stands before a comma, and no marks of other masks.
+        for name in sorted(names, key=lambda name: name != 'json_ws'):
             if name.startswith('pb:'):
                 continue
             if name == 'member_order':

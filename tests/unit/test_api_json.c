@@ -283,9 +283,10 @@ static void strings_are_decoded_and_checked(void **state)
     const Etcdserverpb__AuthUserAddRequest *user = (const Etcdserverpb__AuthUserAddRequest *)
         parse(add, "{\"na\\u006de\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\u20ac\\ud83d\\ude00\xc3\xa9\"}");
     assert_string_equal(user->name, "\"\\/\b\f\n\r\t\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xc3\xa9");
-    refuse(add, "{\"name\":\"\\ud83d\"}",
-           "proto: syntax error (line 1:9): invalid escape code \"\\\\ud83d\" in string");
-    refuse(add, "{\"name\":\"\\ude00\\ud83d\"}", "invalid escape code");
+    refuse(add, "{\"name\":\"\\ud83d\"}", "proto: unexpected EOF");
+    refuse(add, "{\"name\":\"\\ud83d\",\"x\":1}",
+           "proto: syntax error (line 1:9): invalid escape code \"\\\",\\\"x\\\":\" in string");
+    refuse(add, "{\"name\":\"\\ude00\\ud83d\"}", "invalid escape code \"\\\\ud83d\" in string");
     refuse(add, "{\n\"name\":\"\xff\"}", "proto: syntax error (line 2:8): invalid UTF-8 in string");
 }
 
