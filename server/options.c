@@ -286,7 +286,7 @@ static struct error *take_variable(struct option_parser *parser, const struct op
     options_note(parsed, (struct options_note){.level = LOG_INFO,
                                                .message = "recognized and used environment variable",
                                                .keys = {"variable-name", "variable-value"},
-                                               .values = {name, text}});
+                                               .values = {name, option->is_secret ? "***" : text}});
     return error;
 }
 

@@ -77,6 +77,10 @@ struct options {
     const char *metrics; /* "basic", "extensive" */
     const char *auto_compaction_mode;
     const char *auto_compaction_retention;
+    const char *discovery_srv, *discovery_srv_name;
+    const char *discovery_token, *discovery_endpoints; /* both or none */
+    const char *discovery_cert, *discovery_key, *discovery_cacert;
+    const char *discovery_user, *discovery_password;
     const char *config_file;
     const char *feature_gates;
     const char *max_cluster_version; /* ours */
@@ -114,11 +118,14 @@ struct options {
     int64_t raft_read_timeout;
     int64_t raft_write_timeout;
     int64_t max_learners;
+    int64_t discovery_dial_timeout, discovery_request_timeout;
+    int64_t discovery_keepalive_time, discovery_keepalive_timeout;
     bool pre_vote;
     bool strict_reconfig_check;
     bool initial_election_tick_advance;
     bool unsafe_no_fsync;
     bool socket_reuse_port;
+    bool discovery_insecure_transport, discovery_insecure_skip_tls_verify;
     bool memory_mlock;
     bool enable_grpc_gateway;
     bool enable_pprof;

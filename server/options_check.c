@@ -54,6 +54,18 @@ static struct error *check_advertised(const char *flag, const char *list)
     return error;
 }
 
+/* One way to know the members at the first start. */
+static struct error *check_bootstrap(const struct options *options)
+{
+    bool has_endpoints = *options->discovery_endpoints != '\0';
+    if ((*options->initial_cluster != '\0') + has_endpoints + (*options->discovery_srv != '\0') > 1)
+        return error_new(ERROR_INVALID, "multiple discovery or bootstrap flags are set. Choose one of "
+                                        "\"initial-cluster\", \"discovery-endpoints\" or \"discovery-srv\"");
+    if (has_endpoints != (*options->discovery_token != '\0'))
+        return error_new(ERROR_INVALID, "both --discovery-token and --discovery-endpoints must be set");
+    return NULL;
+}
+
 static struct error *check_timing(const struct options *options)
 {
     unsigned long long heartbeat = options->heartbeat_interval, election = options->election_timeout;
@@ -198,6 +210,7 @@ static struct error *check(struct options *options)
     if (strcmp(options->initial_cluster_state, "new") != 0 &&
         strcmp(options->initial_cluster_state, "existing") != 0)
         return error_new(ERROR_INVALID, "unexpected clusterState \"%s\"", options->initial_cluster_state);
+    TRY(check_bootstrap(options));
     TRY(check_timing(options));
     TRY(check_compaction(options));
     TRY(complete_gates(options));

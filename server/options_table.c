@@ -58,11 +58,10 @@
         .name = (name_), .type = OPTION_ANYTHING, .use = OPTION_WITHOUT_EFFECT, .initial = "", .file = ""    \
     }
 
-#define NO_TLS       "this release has no TLS"
-#define NO_DISCOVERY "this release has no discovery, and starting alone would found another cluster"
-#define CLIENT_TLS   "client-transport-security/"
-#define PEER_TLS     "peer-transport-security/"
-#define DISCOVERY    "discovery-config/"
+#define NO_TLS     "this release has no TLS"
+#define CLIENT_TLS "client-transport-security/"
+#define PEER_TLS   "peer-transport-security/"
+#define DISCOVERY  "discovery-config/"
 
 const struct option option_table[] = {
     /* Member */
@@ -145,35 +144,38 @@ const struct option option_table[] = {
          "Keeps clusters with equal members apart."),
     LIVE("advertise-client-urls", OPTION_URLS, advertise_client_urls, "http://localhost:2379",
          "Addresses at which clients reach this member."),
-    LACKING("discovery-srv", OPTION_STRING, NULL, "", "Domain whose DNS names the members.", NO_DISCOVERY),
-    IDLE("discovery-srv-name", OPTION_STRING, NULL, "", "Suffix of the DNS service name."),
-    LACKING("discovery-token", OPTION_STRING, DISCOVERY "token", "",
-            "Token of this cluster at the discovery service.", NO_DISCOVERY),
-    LACKING("discovery-endpoints", OPTION_LIST, DISCOVERY "client/endpoints", "",
-            "Addresses of the discovery service.", NO_DISCOVERY),
-    IDLE("discovery-dial-timeout", OPTION_DURATION, DISCOVERY "client/dial-timeout", "2s",
-         "Time to connect to the discovery service."),
-    IDLE("discovery-request-timeout", OPTION_DURATION, DISCOVERY "client/request-timeout", "5s",
-         "Time for one request to the discovery service."),
-    IDLE("discovery-keepalive-time", OPTION_DURATION, DISCOVERY "client/keepalive-time", "2s",
-         "Time between pings to the discovery service."),
-    IDLE("discovery-keepalive-timeout", OPTION_DURATION, DISCOVERY "client/keepalive-timeout", "6s",
-         "Time for the answer to such a ping."),
-    IDLE("discovery-insecure-transport", OPTION_BOOL, DISCOVERY "client/secure/insecure-transport", "true",
-         "Reach the discovery service without TLS."),
-    IDLE("discovery-insecure-skip-tls-verify", OPTION_BOOL,
-         DISCOVERY "client/secure/insecure-skip-tls-verify", "false",
-         "Do not verify the certificate of the discovery service."),
-    IDLE("discovery-cert", OPTION_STRING, DISCOVERY "client/secure/cert", "",
-         "Certificate to show to the discovery service."),
-    IDLE("discovery-key", OPTION_STRING, DISCOVERY "client/secure/key", "", "Key of that certificate."),
-    IDLE("discovery-cacert", OPTION_STRING, DISCOVERY "client/secure/cacert", "",
-         "Authorities to trust for the discovery service."),
-    IDLE("discovery-user", OPTION_STRING, DISCOVERY "client/auth/username", "",
-         "User name at the discovery service."),
+    LIVE("discovery-srv", OPTION_STRING, discovery_srv, "",
+         "Domain whose SRV records name the members, at the first start."),
+    LIVE("discovery-srv-name", OPTION_STRING, discovery_srv_name, "", "Suffix of the DNS service name."),
+    LIVE_IN("discovery-token", OPTION_STRING, discovery_token, DISCOVERY "token", "",
+            "Token of this cluster at the discovery service, at the first start."),
+    LIVE_IN("discovery-endpoints", OPTION_LIST, discovery_endpoints, DISCOVERY "client/endpoints", "",
+            "Addresses of the discovery service, an etcd."),
+    LIVE_IN("discovery-dial-timeout", OPTION_DURATION, discovery_dial_timeout,
+            DISCOVERY "client/dial-timeout", "2s", "Time to connect to the discovery service."),
+    LIVE_IN("discovery-request-timeout", OPTION_DURATION, discovery_request_timeout,
+            DISCOVERY "client/request-timeout", "5s", "Time for one request to the discovery service."),
+    LIVE_IN("discovery-keepalive-time", OPTION_DURATION, discovery_keepalive_time,
+            DISCOVERY "client/keepalive-time", "2s", "Time between pings to the discovery service."),
+    LIVE_IN("discovery-keepalive-timeout", OPTION_DURATION, discovery_keepalive_timeout,
+            DISCOVERY "client/keepalive-timeout", "6s", "Time for the answer to such a ping."),
+    LIVE_IN("discovery-insecure-transport", OPTION_BOOL, discovery_insecure_transport,
+            DISCOVERY "client/secure/insecure-transport", "true", "Reach the discovery service without TLS."),
+    LIVE_IN("discovery-insecure-skip-tls-verify", OPTION_BOOL, discovery_insecure_skip_tls_verify,
+            DISCOVERY "client/secure/insecure-skip-tls-verify", "false",
+            "Do not verify the certificate of the discovery service."),
+    LIVE_IN("discovery-cert", OPTION_STRING, discovery_cert, DISCOVERY "client/secure/cert", "",
+            "Certificate to show to the discovery service."),
+    LIVE_IN("discovery-key", OPTION_STRING, discovery_key, DISCOVERY "client/secure/key", "",
+            "Key of that certificate."),
+    LIVE_IN("discovery-cacert", OPTION_STRING, discovery_cacert, DISCOVERY "client/secure/cacert", "",
+            "Authorities to trust for the discovery service."),
+    LIVE_IN("discovery-user", OPTION_STRING, discovery_user, DISCOVERY "client/auth/username", "",
+            "User name at the discovery service."),
     {.name = "discovery-password",
      .type = OPTION_STRING,
-     .use = OPTION_WITHOUT_EFFECT,
+     .use = OPTION_LIVE,
+     .offset = offsetof(struct options, discovery_password),
      .initial = "",
      .help = "Password of that user.",
      .file = DISCOVERY "client/auth/password",

@@ -12,6 +12,7 @@
 #include "server/call_observer.h"
 #include "server/compactor.h"
 #include "server/corruption_monitor.h"
+#include "server/discovery.h"
 #include "server/engine.h"
 #include "server/helper_pool.h"
 #include "server/http_endpoints.h"
@@ -91,6 +92,7 @@ struct peer_io {
 struct server {
     const struct options *options;
     const struct logger *logger;
+    struct arena *memory; /* as long as the server */
     struct member member;
     struct bootstrap bootstrap;
     struct engine *engine;
@@ -818,6 +820,8 @@ static struct error *wait_for_member(struct server *server, const struct member_
 static struct error *open_member(struct server *server)
 {
     const struct options *options = server->options;
+    struct discovery_found found = {options->initial_cluster, options->initial_cluster_token};
+    if (!server->was_initialized) TRY(discovery_find(options, sha1, server->logger, server->memory, &found));
     const struct member_bootstrap bootstrap = {
         .check_new = bootstrap_check_new,
         .find_running = bootstrap_find_running,
@@ -835,8 +839,8 @@ static struct error *open_member(struct server *server)
         .name = options->name,
         .data_directory = options->data_dir,
         .wal_directory = options->wal_dir,
-        .initial_cluster = options->initial_cluster,
-        .initial_cluster_token = options->initial_cluster_token,
+        .initial_cluster = found.initial_cluster,
+        .initial_cluster_token = found.token,
         .initial_advertise_peer_urls = options->initial_advertise_peer_urls,
         .initial_cluster_exists = strcmp(options->initial_cluster_state, "existing") == 0,
         .bootstrap = &bootstrap,
@@ -999,6 +1003,7 @@ struct error *server_run(const struct options *options, const struct logger *log
     struct server *server = mem_zalloc(1, sizeof(*server));
     server->options = options;
     server->logger = logger;
+    server->memory = arena_new();
     server->was_initialized = member_initialized;
     server->wal_metrics = (struct wal_metrics)WAL_METRICS_INIT;
     server->snap_metrics = (struct snap_metrics)SNAP_METRICS_INIT;
@@ -1026,6 +1031,7 @@ struct error *server_run(const struct options *options, const struct logger *log
     cluster_urls_deinit(&server->client_urls);
     bootstrap_deinit(&server->bootstrap);
     security_deinit(&server->security);
+    arena_free(server->memory);
     free(server);
     return error;
 }

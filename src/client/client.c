@@ -533,7 +533,7 @@ void client_free(struct client *client)
 {
     if (client == NULL) return;
     client->closing = true;
-    watch_hub_free(client->watches);
+    client_watch_hub_free(client->watches);
     keep_alive_hub_free(client->keep_alives);
     struct client_error *canceled = client_error_canceled();
     while (!LIST_EMPTY(&client->operations)) {

@@ -19,7 +19,7 @@
 struct operation;
 TAILQ_HEAD(operation_list, operation);
 struct login_request;
-struct watch_hub;
+struct client_watch_hub;
 struct keep_alive_hub;
 
 struct operation_handler {
@@ -97,7 +97,7 @@ struct client {
     LIST_HEAD(, operation) operations;
     size_t max_send_bytes, max_receive_bytes;
     int64_t dial_timeout;
-    struct watch_hub *watches;
+    struct client_watch_hub *watches;
     struct keep_alive_hub *keep_alives;
     bool closing;
 };
@@ -133,7 +133,7 @@ void client_forget_token(struct client *client);
 bool client_error_wants_login(const struct client *client, const struct client_error *error);
 
 /* Of client_free: every watch and keep-alive ends. */
-void watch_hub_free(struct watch_hub *hub);
+void client_watch_hub_free(struct client_watch_hub *hub);
 void keep_alive_hub_free(struct keep_alive_hub *hub);
 
 #endif

@@ -39,7 +39,7 @@ struct create {
 };
 
 struct client_watch {
-    struct watch_hub *hub;
+    struct client_watch_hub *hub;
     TAILQ_ENTRY(client_watch) all;
     enum watch_state state;
     struct buf key, range_end;
@@ -58,7 +58,7 @@ struct client_watch {
     UT_hash_handle by_id;
 };
 
-struct watch_hub {
+struct client_watch_hub {
     struct client *client;
     TAILQ_HEAD(, client_watch) watches;
     TAILQ_HEAD(, create) creates;
@@ -70,13 +70,13 @@ struct watch_hub {
     size_t alive;  /* watches that are not ENDING */
 };
 
-static void open_stream(struct watch_hub *hub);
+static void open_stream(struct client_watch_hub *hub);
 
 /* ---- Telling the user ---- */
 
 static void watch_release(struct client_watch *watch)
 {
-    struct watch_hub *hub = watch->hub;
+    struct client_watch_hub *hub = watch->hub;
     loop_timer_clear(hub->client->loop, &watch->end_timer);
     TAILQ_REMOVE(&hub->watches, watch, all);
     buf_deinit(&watch->key);
@@ -99,7 +99,7 @@ static void on_end_timer(struct loop *loop, struct loop_timer *timer)
 /* Takes the watch off the stream; END comes in a later turn, after what is being delivered now. */
 static void end_later(struct client_watch *watch, struct client_error *error)
 {
-    struct watch_hub *hub = watch->hub;
+    struct client_watch_hub *hub = watch->hub;
     if (watch->state == WATCH_ENDING) {
         client_error_free(error);
         return;
@@ -125,7 +125,7 @@ static void deliver(struct client_watch *watch, Etcdserverpb__WatchResponse *res
 
 static void send_create(struct client_watch *watch)
 {
-    struct watch_hub *hub = watch->hub;
+    struct client_watch_hub *hub = watch->hub;
     Etcdserverpb__WatchCreateRequest create = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
     Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
     Etcdserverpb__WatchCreateRequest__FilterType filters[2];
@@ -150,7 +150,7 @@ static void send_create(struct client_watch *watch)
     operation_send(hub->stream, &request.base);
 }
 
-static void send_cancel(struct watch_hub *hub, int64_t id)
+static void send_cancel(struct client_watch_hub *hub, int64_t id)
 {
     Etcdserverpb__WatchCancelRequest cancel = ETCDSERVERPB__WATCH_CANCEL_REQUEST__INIT;
     Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
@@ -163,7 +163,7 @@ static void send_cancel(struct watch_hub *hub, int64_t id)
 /* ---- The stream ---- */
 
 /* All watches back to WAITING: what was under way on the stream is void. */
-static void forget_stream_state(struct watch_hub *hub)
+static void forget_stream_state(struct client_watch_hub *hub)
 {
     struct client_watch *watch;
     HASH_CLEAR(by_id, hub->by_id);
@@ -180,7 +180,7 @@ static void forget_stream_state(struct watch_hub *hub)
     }
 }
 
-static void close_stream(struct watch_hub *hub)
+static void close_stream(struct client_watch_hub *hub)
 {
     if (hub->stream == NULL) return;
     operation_abandon(hub->stream);
@@ -189,7 +189,7 @@ static void close_stream(struct watch_hub *hub)
     forget_stream_state(hub);
 }
 
-static void reopen_later(struct watch_hub *hub, int64_t pause)
+static void reopen_later(struct client_watch_hub *hub, int64_t pause)
 {
     if (hub->alive > 0) loop_timer_set(hub->client->loop, &hub->stream_timer, client_now() + pause);
 }
@@ -198,8 +198,8 @@ static void reopen_later(struct watch_hub *hub, int64_t pause)
 static void on_stream_timer(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct watch_hub *hub =
-        (struct watch_hub *)(void *)((char *)timer - offsetof(struct watch_hub, stream_timer));
+    struct client_watch_hub *hub =
+        (struct client_watch_hub *)(void *)((char *)timer - offsetof(struct client_watch_hub, stream_timer));
     if (hub->alive == 0)
         close_stream(hub);
     else if (hub->stream == NULL)
@@ -208,7 +208,7 @@ static void on_stream_timer(struct loop *loop, struct loop_timer *timer)
 
 static void on_open(struct operation *operation)
 {
-    struct watch_hub *hub = operation->client->watches;
+    struct client_watch_hub *hub = operation->client->watches;
     struct client_watch *watch;
     forget_stream_state(hub); /* an attempt before this one may have sent creates */
     hub->stream = operation;
@@ -216,7 +216,7 @@ static void on_open(struct operation *operation)
         if (watch->state == WATCH_WAITING) send_create(watch);
 }
 
-static void end_all(struct watch_hub *hub, const struct client_error *error)
+static void end_all(struct client_watch_hub *hub, const struct client_error *error)
 {
     struct client_watch *watch;
     TAILQ_FOREACH (watch, &hub->watches, all) end_later(watch, client_error_copy(error));
@@ -224,7 +224,7 @@ static void end_all(struct watch_hub *hub, const struct client_error *error)
 
 static void on_end(struct operation *operation, struct client_error *error)
 {
-    struct watch_hub *hub = operation->client->watches;
+    struct client_watch_hub *hub = operation->client->watches;
     free(operation);
     hub->stream = NULL;
     forget_stream_state(hub);
@@ -244,7 +244,7 @@ static void on_end(struct operation *operation, struct client_error *error)
 
 /* ---- Responses ---- */
 
-static struct client_watch *find_watch(struct watch_hub *hub, int64_t id)
+static struct client_watch *find_watch(struct client_watch_hub *hub, int64_t id)
 {
     struct client_watch *watch;
     HASH_FIND(by_id, hub->by_id, &id, sizeof(id), watch);
@@ -277,7 +277,7 @@ static struct client_error *cancel_error(const Etcdserverpb__WatchResponse *resp
 static void on_canceled(struct client_watch *watch, Etcdserverpb__WatchResponse *response,
                         struct arena **arena)
 {
-    struct watch_hub *hub = watch->hub;
+    struct client_watch_hub *hub = watch->hub;
     struct client_error *error = cancel_error(response);
     if (client_error_wants_login(hub->client, error) && watch->refusals++ < REFUSALS_MAX) {
         client_error_free(error);
@@ -292,7 +292,8 @@ static void on_canceled(struct client_watch *watch, Etcdserverpb__WatchResponse 
 }
 
 /* The answer to the oldest create request. */
-static void on_created(struct watch_hub *hub, Etcdserverpb__WatchResponse *response, struct arena **arena)
+static void on_created(struct client_watch_hub *hub, Etcdserverpb__WatchResponse *response,
+                       struct arena **arena)
 {
     struct create *create = TAILQ_FIRST(&hub->creates);
     if (create == NULL) return; /* a server that answers what was not asked */
@@ -351,7 +352,7 @@ static Etcdserverpb__WatchResponse *defragment(struct client_watch *watch,
 }
 
 /* Progress of the whole stream: every watch that is live has seen everything up to there. */
-static void on_stream_progress(struct watch_hub *hub, const Etcdserverpb__WatchResponse *response)
+static void on_stream_progress(struct client_watch_hub *hub, const Etcdserverpb__WatchResponse *response)
 {
     struct client_watch *watch;
     TAILQ_FOREACH (watch, &hub->watches, all) {
@@ -364,7 +365,7 @@ static void on_stream_progress(struct watch_hub *hub, const Etcdserverpb__WatchR
 
 static void on_message(struct operation *operation, ProtobufCMessage *message, struct arena *arena)
 {
-    struct watch_hub *hub = operation->client->watches;
+    struct client_watch_hub *hub = operation->client->watches;
     Etcdserverpb__WatchResponse *response = (Etcdserverpb__WatchResponse *)message;
     hub->reopen_pause = reopen_pause_first;
     struct client_watch *watch = find_watch(hub, response->watch_id);
@@ -387,7 +388,7 @@ static const struct operation_handler stream_handler = {.on_open = on_open,
                                                         .on_message = on_message,
                                                         .on_end = on_end};
 
-static void open_stream(struct watch_hub *hub)
+static void open_stream(struct client_watch_hub *hub)
 {
     assert(hub->stream == NULL);
     hub->stream = (struct operation *)mem_zalloc(1, sizeof(*hub->stream));
@@ -398,10 +399,10 @@ static void open_stream(struct watch_hub *hub)
 
 /* ---- For users ---- */
 
-static struct watch_hub *hub_of(struct client *client)
+static struct client_watch_hub *hub_of(struct client *client)
 {
     if (client->watches == NULL) {
-        struct watch_hub *hub = (struct watch_hub *)mem_zalloc(1, sizeof(*hub));
+        struct client_watch_hub *hub = (struct client_watch_hub *)mem_zalloc(1, sizeof(*hub));
         hub->client = client;
         hub->stream_timer.run = on_stream_timer;
         hub->reopen_pause = reopen_pause_first;
@@ -415,7 +416,7 @@ static struct watch_hub *hub_of(struct client *client)
 struct client_watch *client_watch_start(struct client *client, const struct client_watch_options *options,
                                         client_event_fn *handler, void *context)
 {
-    struct watch_hub *hub = hub_of(client);
+    struct client_watch_hub *hub = hub_of(client);
     struct client_watch *watch = (struct client_watch *)mem_zalloc(1, sizeof(*watch));
     watch->hub = hub;
     watch->options = *options;
@@ -452,14 +453,14 @@ void client_watch_resume(struct client_watch *watch)
 
 void client_watch_cancel(struct client_watch *watch)
 {
-    struct watch_hub *hub = watch->hub;
+    struct client_watch_hub *hub = watch->hub;
     if (watch->state == WATCH_LIVE) send_cancel(hub, watch->id);
     end_later(watch, client_error_canceled());
 }
 
 void client_watch_request_progress(struct client *client)
 {
-    struct watch_hub *hub = client->watches;
+    struct client_watch_hub *hub = client->watches;
     if (hub == NULL || hub->stream == NULL || !operation_is_open(hub->stream)) return;
     Etcdserverpb__WatchProgressRequest progress = ETCDSERVERPB__WATCH_PROGRESS_REQUEST__INIT;
     Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
@@ -468,7 +469,7 @@ void client_watch_request_progress(struct client *client)
     operation_send(hub->stream, &request.base);
 }
 
-void watch_hub_free(struct watch_hub *hub)
+void client_watch_hub_free(struct client_watch_hub *hub)
 {
     if (hub == NULL) return;
     close_stream(hub);

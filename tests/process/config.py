@@ -78,7 +78,7 @@ ELSEWHERE = re.compile(r"(peer-)?(client-)?(cert|key)-file|(peer-)?trusted-ca-fi
                        r"(peer-)?client-cert-auth|(client|peer)-cert-allowed-.*|peer-skip-client-san-verification|"
                        r"self-signed-cert-validity|cipher-suites|tls-.*-version|auth-token|auth-token-ttl|bcrypt-cost|"
                        r"force-new-cluster|initial-cluster-state|corrupt-check-time|compact-hash-check-time|"
-                       r"discovery-.*|config-file|version")
+                       r"discovery-(token|endpoints|srv)|config-file|version")
 # (what stands in the source, what stands in the log); others get a value that their type suggests.
 VALUES = {
     "name": ("m7", "m7"),
@@ -102,6 +102,8 @@ VALUES = {
     "metrics": ("extensive", "extensive"),
     "feature-gates": ("TxnModeWriteWithSharedBuffer=false", "TxnModeWriteWithSharedBuffer=false"),
     "memory-mlock": ("false", False),  # the system may not let us: check_memory_lock
+    "discovery-fallback": ("proxy", "proxy"),
+    "discovery-password": ("secret", "***"),
     "distributed-tracing-address": ("localhost:4318", "localhost:4318"),
 }
 
@@ -139,9 +141,14 @@ def choose_values(rows, scratch, name):
     return chosen, client
 
 
+def write_block(block, depth=0):
+    return "".join(f"{'  ' * depth}{key}:" + (f" {value}\n" if isinstance(value, str) else "\n" + write_block(value, depth + 1))
+                   for key, value in block.items())
+
+
 def yaml_of(rows, chosen):
     """The values as a YAML file, blocks where the rows have them."""
-    lines, blocks = [], {}
+    top = {}
     for row in rows:
         if row.name not in chosen or row.file == "":
             continue
@@ -150,12 +157,12 @@ def yaml_of(rows, chosen):
             text = "[" + ", ".join(f"'{item}'" for item in shown) + "]"
         elif row.type not in ("bool", "uint", "uint32", "int"):
             text = f"'{text}'"
-        block, _, key = row.file.rpartition("/")
-        expect("/" not in block, f"{row.file}: blocks in blocks are discovery's")
-        (blocks.setdefault(block, []) if block else lines).append(f"{key}: {text}")
-    for block, inside in blocks.items():
-        lines += [f"{block}:"] + ["  " + line for line in inside]
-    return "\n".join(lines) + "\n"
+        *blocks, key = row.file.split("/")
+        place = top
+        for block in blocks:
+            place = place.setdefault(block, {})
+        place[key] = text
+    return write_block(top)
 
 
 def start_with(scratch, name, client, arguments, environment):
@@ -518,6 +525,8 @@ def check_sample(scratch):
     server.stop()
 
 
+# Of these it is shown that they are taken; discovery.py uses their defaults.
+PLAIN = re.compile(r"discovery-(dial|request|keepalive)-.*|discovery-insecure-.*|discovery-(cert|key|cacert|user|password)")
 # Where the effect of each live option is shown: a check above, or (file, what stands there).
 SURFACE, CLUSTER_UNIT, LOGGING = "process/surface.py", "unit/test_cluster.c", "unit/test_logging.c"
 EFFECTS = {
@@ -540,6 +549,7 @@ EFFECTS = {
     "advertise-client-urls": check_limits_and_threads, "strict-reconfig-check": (CLUSTER_UNIT, "strict"),
     "max-cluster-version": check_limits_and_threads, "auto-compaction-mode": (SURFACE, "auto-compaction"),
     "auto-compaction-retention": (SURFACE, "--auto-compaction-retention"), "max-learners": check_learners,
+    "discovery-srv-name": ("process/discovery.py", "--discovery-srv-name"),
     "downgrade-check-time": ("process/orders.py", "--downgrade-check-time"), "cors": (SURFACE, "--cors"),
     "host-whitelist": (SURFACE, "--host-whitelist"), "logger": ("unit/test_options.c", "--logger"),
     "log-outputs": (SURFACE, "--log-outputs"), "log-level": (LOGGING, "too fine"), "log-format": (SURFACE, "--log-format"),
@@ -555,7 +565,7 @@ EFFECTS = {
 
 def check_effects_are_shown(rows):
     for row in rows:
-        if row.use != "live" or row.logged == "-" or ELSEWHERE.fullmatch(row.name):
+        if row.use != "live" or row.logged == "-" or ELSEWHERE.fullmatch(row.name) or PLAIN.fullmatch(row.name):
             continue
         shown = EFFECTS.get(row.name)
         expect(shown is not None, f"--{row.name}: no test shows its effect")

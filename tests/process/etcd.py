@@ -63,7 +63,7 @@ def expect(condition, message):
 class Server:
     """One member's process. Its ports stay the same over restarts; its output is appended to DATA.log.
 
-    Alone in its cluster unless initial_cluster ("name=url,...") is set before it is started. With a place (of a
+    Alone in its cluster unless initial_cluster ("name=url,...", or "" for none) is set before it is started. With a place (of a
     network.Network) it runs there, at an address of its own. security (of certificates.py) makes its addresses https."""
 
     def __init__(self, data, program=OURS, flags=(), environment=None, name="m", place=None, security=None):
@@ -86,13 +86,14 @@ class Server:
         return f"http{'s' if self.security and self.security.peers else ''}://{self.host}:{self.peer_port}"
 
     def spawn(self, flags=()):
-        initial_cluster = self.initial_cluster or f"{self.name}={self.peer_url}"
+        initial_cluster = f"{self.name}={self.peer_url}" if self.initial_cluster is None else self.initial_cluster
+        cluster = [f"--initial-cluster={initial_cluster}"] if initial_cluster else []
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [*(self.place.command if self.place else ()), self.program, f"--name={self.name}", f"--data-dir={self.data}",
                  f"--listen-client-urls={self.endpoint}", f"--advertise-client-urls={self.endpoint}",
                  f"--listen-peer-urls={self.peer_url}", f"--initial-advertise-peer-urls={self.peer_url}",
-                 f"--initial-cluster={initial_cluster}", *self.flags, *flags],
+                 *cluster, *self.flags, *flags],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment)
 
     def start(self, flags=(), timeout=30):

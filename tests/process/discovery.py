@@ -1,0 +1,184 @@
+#!/usr/bin/python3
+"""Members that find each other: at another etcd (--discovery-endpoints), and by SRV records of a domain (--discovery-srv).
+
+Three members come up one after the other, knowing nothing but the service; a fourth is told that the cluster is full. The
+service is an etcd of ours, and a real one (ETCD35_BIN); the members are ours, or ours and real ones together. SRV records come
+from a server in this script, in a mount namespace where /etc/resolv.conf names it; without the rights for one that part is
+skipped.
+"""
+import sys
+
+sys.dont_write_bytecode = True
+
+import os
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+
+import clusters
+import etcd
+from etcd import expect
+
+DOMAIN = "cluster.example"
+
+
+def put(server, key, value):
+    with etcd.Client(server) as client:
+        client.put(key.encode(), value.encode())
+
+
+def names_of(server):
+    with etcd.Client(server) as client:
+        return sorted(member.name for member in client.member_list_().members)
+
+
+def members_of(scratch, prefix, programs, flags):
+    servers = [scratch.server(f"{prefix}{i}", program=program, flags=flags) for i, program in enumerate(programs)]
+    for server in servers:
+        server.initial_cluster = ""  # an empty flag is no flag
+    return servers
+
+
+def is_one_cluster(servers):
+    for server in servers:
+        server.wait_ready()
+    for server in servers:
+        wanted = sorted(other.name for other in servers)
+        clusters.wait_for(f"all members at {server.name}", lambda: names_of(server) == wanted)
+    with etcd.Client(servers[0]) as client:
+        client.put(b"found", b"each other")
+    for server in servers:
+        with etcd.Client(server) as client:
+            expect(client.get(b"found").count == 1, f"{server.name} does not have the key")
+
+
+def by_registry(scratch, prefix, service, programs):
+    token = "token-" + prefix
+    flags = [f"--discovery-endpoints={service.endpoint}", f"--discovery-token={token}"]
+    servers = members_of(scratch, prefix, programs, flags)
+    servers[0].spawn()
+    if programs[0] == etcd.OURS:
+        ended = servers[0].process.wait(30)
+        expect(ended == 1 and "discovery: size key not found" in servers[0].log_tail(), servers[0].log_tail())
+    else:
+        servers[0].kill()
+    put(service, f"/_etcd/registry/{token}/_config/size", "3")
+    for server in servers:
+        server.spawn()
+    is_one_cluster(servers)
+    late = members_of(scratch, prefix + "late", [etcd.OURS], flags)[0]
+    late.spawn()
+    expect(late.process.wait(30) == 1 and "discovery: cluster is full" in late.log_tail(), late.log_tail())
+    # Who is a member already does not ask again.
+    servers[0].kill()
+    put(service, f"/_etcd/registry/{token}/_config/size", "1")
+    servers[0].start()
+    for server in servers:
+        server.kill()
+    print(f"three members found each other at {os.path.basename(os.path.dirname(service.program))}/etcd", flush=True)
+
+
+def refusals(scratch):
+    for flags, text in (
+            (["--discovery-token=t"], "both --discovery-token and --discovery-endpoints must be set"),
+            (["--discovery-endpoints=http://127.0.0.1:1", "--discovery-token=t", "--initial-cluster=default=http://localhost:2380"],
+             "multiple discovery or bootstrap flags are set"),
+            ([f"--discovery-srv={DOMAIN}", "--initial-cluster=default=http://localhost:2380"],
+             "multiple discovery or bootstrap flags are set")):
+        ended = subprocess.run([etcd.OURS, f"--data-dir={scratch.path('refused')}", *flags], capture_output=True, text=True,
+                               timeout=20, check=False)
+        expect(ended.returncode == 1 and text in ended.stderr, f"{flags}: {ended.stderr}")
+
+
+# ---- the DNS ----
+
+def name_bytes(name):
+    return b"".join(bytes([len(part)]) + part.encode() for part in name.rstrip(".").split(".")) + b"\0"
+
+
+class Dns(threading.Thread):
+    """Answers SRV queries for one name, and addresses of the hosts in its records, over UDP."""
+
+    def __init__(self, service, ports):
+        super().__init__(daemon=True)
+        self.service, self.ports = service, ports
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.53", 53))
+
+    def answers(self, name, kind):
+        if kind == 33 and name == self.service:
+            return [struct.pack(">HHH", 0, 1, port) + name_bytes(f"m{i}.{DOMAIN}") for i, port in enumerate(self.ports)]
+        if kind == 1 and name.endswith(DOMAIN) and not name.startswith("_"):
+            return [socket.inet_aton("127.0.0.1")]
+        return []
+
+    def run(self):
+        while True:
+            query, source = self.socket.recvfrom(4096)
+            at, parts = 12, []
+            while query[at]:
+                parts.append(query[at + 1:at + 1 + query[at]].decode())
+                at += query[at] + 1
+            kind, = struct.unpack(">H", query[at + 1:at + 3])
+            question = query[12:at + 5]
+            found = self.answers(".".join(parts).lower(), kind)
+            known = found or ".".join(parts).lower().endswith(DOMAIN) and not parts[0].startswith("_")
+            head = query[:2] + struct.pack(">HHHHH", 0x8580 if known else 0x8583, 1, len(found), 0, 0)
+            rows = [b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 60, len(data)) + data for data in found]
+            self.socket.sendto(head + question + b"".join(rows), source)
+
+
+def by_srv(scratch):
+    servers = members_of(scratch, "srv", [etcd.OURS] * 3, [f"--discovery-srv={DOMAIN}", "--discovery-srv-name=x"])
+    Dns(f"_etcd-server-x._tcp.{DOMAIN}", [server.peer_port for server in servers]).start()
+    stranger = scratch.server("stranger", flags=[f"--discovery-srv={DOMAIN}", "--discovery-srv-name=x"])
+    nowhere = scratch.server("nowhere", flags=["--discovery-srv=no.such.example"])
+    for server, text in ((stranger, 'cannot find local etcd member'), (nowhere, "no such host")):
+        server.initial_cluster = ""
+        server.spawn()
+        expect(server.process.wait(60) == 1 and text in server.log_tail(), server.log_tail())
+    for server in servers:
+        server.spawn()
+    is_one_cluster(servers)
+    for server in servers:
+        server.kill()
+    print("three members found each other by SRV records", flush=True)
+
+
+def by_srv_in_namespace(scratch):
+    """This script again, where the resolver is ours."""
+    with tempfile.NamedTemporaryFile("w", dir=scratch.directory, delete=False) as resolver:
+        resolver.write("nameserver 127.0.0.53\noptions timeout:2 attempts:1\n")
+    script = ('mount --bind "$1" "$(readlink -f /etc/resolv.conf)" && ip link set lo up && shift && exec "$@"')
+    command = ["unshare", "--mount", "--net", "sh", "-c", script, "sh", resolver.name]
+    if os.geteuid() != 0:
+        command[1:1] = ["--map-root-user"]
+    probe = subprocess.run([*command, "true"], capture_output=True, text=True, timeout=20, check=False)
+    if probe.returncode != 0:
+        print(f"no SRV records: {probe.stderr.strip()}", flush=True)
+        return
+    again = subprocess.run([*command, sys.executable, os.path.abspath(__file__), "srv"], capture_output=True, text=True,
+                           timeout=300, check=False)
+    print(again.stdout, end="")
+    expect(again.returncode == 0, again.stderr)
+
+
+def run(scratch):
+    if sys.argv[1:] == ["srv"]:
+        by_srv(scratch)
+        return
+    refusals(scratch)
+    service = scratch.server("service").start()
+    by_registry(scratch, "ours", service, [etcd.OURS] * 3)
+    real = os.path.join(etcd.ETCD35, "etcd")
+    if etcd.ETCD35 and os.access(real, os.X_OK):
+        real_service = scratch.server("real", program=real).start()
+        by_registry(scratch, "atreal", real_service, [etcd.OURS] * 3)
+        real_service.stop()
+    service.stop()
+    by_srv_in_namespace(scratch)
+
+
+etcd.main(run)
