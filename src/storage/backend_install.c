@@ -84,6 +84,7 @@ struct error *backend_install(struct backend *backend, const char *path, uint64_
     struct error *error = bolt_open(backend->fs, path, &options, &image);
     if (error == NULL) error = put_in_place(backend, image);
     if (error == NULL) error = backend_start_over(backend);
+    backend_close_replaced(backend); /* its space is wanted */
     if (error == NULL && backend->index != index)
         error = error_new(ERROR_CORRUPT, "its consistent index is %" PRIu64, backend->index);
     if (error != NULL)
