@@ -21,6 +21,7 @@ import struct
 import subprocess
 import threading
 import time
+import urllib.request
 
 import certificates
 import etcd
@@ -456,6 +457,30 @@ def unread_keep_alives_are_not_answered_for_ever(server):
             expect(sent < 50000, "keep-alives are taken for ever though nobody reads the answers")
 
 
+def peer_bodies_are_bounded(server):
+    """Bodies without end on the peer port: an answer or the end, and no memory for them."""
+    with urllib.request.urlopen(f"{server.peer_url}/members", timeout=10) as answer:
+        cluster = answer.headers["X-Etcd-Cluster-ID"]
+    before = server.memory()[0]
+    for path in ("/raft", "/leases", "/leases/internal", "/raft/snapshot", "/members/promote/1", "/members/hashkv", "/nope"):
+        with socket.create_connection(("127.0.0.1", server.peer_port), timeout=10) as client:
+            head = f"POST {path} HTTP/1.1\r\nHost: a\r\nX-Etcd-Cluster-ID: {cluster}\r\nX-Server-Version: 3.5.0\r\n" \
+                   "X-Min-Cluster-Version: 3.0.0\r\nTransfer-Encoding: chunked\r\n\r\n"
+            client.sendall(head.encode())
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                deadline = time.monotonic() + 10
+                while time.monotonic() < deadline:
+                    client.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+                raise etcd.Failure(f"{path} takes bodies without end")
+            answer = b""
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                answer = client.recv(100)
+            expect(not answer or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 500")), f"{path} answers {answer}")
+    grown = server.memory()[0] - before
+    print(f"  {grown >> 20} MB for endless bodies")
+    expect(grown < 150 << 20, f"endless bodies on the peer port took {grown >> 20} MB")
+
+
 def idle_connections_cost_little(server):
     count = min(CONNECTIONS, etcd.raise_descriptor_limit() - 300)
     before = server.memory()[0]
@@ -538,7 +563,8 @@ ATTACKS = [
     requests_get_etcds_errors, random_messages_are_survived, bad_grpc_frames_end_their_stream,
     bad_headers_end_their_stream, wrong_methods_and_types_get_http_errors, broken_http2_ends_the_connection, rapid_resets_are_survived,
     floods_are_survived, header_bombs_are_refused, garbage_is_closed, slow_headers_hold_up_nobody,
-    slow_readers_hold_up_nobody, unread_keep_alives_are_not_answered_for_ever, idle_connections_cost_little,
+    slow_readers_hold_up_nobody, unread_keep_alives_are_not_answered_for_ever, peer_bodies_are_bounded,
+    idle_connections_cost_little,
 ]
 
 TLS_ATTACKS = [

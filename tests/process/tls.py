@@ -18,6 +18,8 @@ import subprocess
 import threading
 import time
 
+import etcd3
+
 import certificates
 import etcd
 from certificates import Authority, Security
@@ -29,6 +31,7 @@ CURL = shutil.which("curl")
 REAL = os.path.join(etcd.ETCD35, "etcd") if etcd.ETCD35 else ""
 REAL_CTL = os.path.join(etcd.ETCD35, "etcdctl") if etcd.ETCD35 else ""
 OLD_CTL = os.path.join(etcd.ETCD34, "etcdctl")
+OUR_TOP = os.path.join(os.path.dirname(etcd.OURS), "etcdtop")
 OUR_CTL = os.path.join(os.path.dirname(etcd.OURS), "etcdctl")
 REJECTED = "rejected connection on client endpoint"
 
@@ -198,6 +201,22 @@ def who_may_come_in(world, server):
         expect(done.stdout == program + "\n", f"{program}: {done}")
         done = tool(program, server, "endpoint", "health")
         expect(done.returncode == 0, f"{program}: {done}")
+
+
+def others_may_come_in(world, server):
+    """python3-etcd3's own client, and etcdtop, which also reads the metrics."""
+    client = etcd3.client(host="127.0.0.1", port=server.port, ca_cert=world.authority.certificate,
+                          cert_cert=world.alice.certificate, cert_key=world.alice.key, timeout=20)
+    client.put("from", "python3-etcd3")
+    expect(client.get("from")[0] == b"python3-etcd3", "python3-etcd3 does not read what it wrote")
+    client.close()
+    if server.program != etcd.OURS or not os.access(OUR_TOP, os.X_OK):
+        return
+    done = subprocess.run([OUR_TOP, f"--endpoints={server.endpoint}", *server.security.tool_flags(), "--once", "-o", "json"],
+                          capture_output=True, text=True, timeout=60)
+    expect(done.returncode == 0, f"etcdtop: {done}")
+    shown = json.loads(done.stdout)
+    expect(shown["watchers"] is not None, f"etcdtop did not read the metrics: {done.stdout}")
 
 
 def tools_are_refused(world, server):
@@ -537,6 +556,7 @@ def run(scratch):
         plain_text_is_refused(server)
         half_a_handshake_is_told(server)
         who_may_come_in(world, server)
+        others_may_come_in(world, server)
         tools_are_refused(world, server)
         server.stop()
         done(f"matrix, {program}")

@@ -803,6 +803,31 @@ static void test_name_texts(void **state)
     check_names("localhost", "DNS:other", "localhost", "x509: certificate is valid for other, not localhost");
 }
 
+static char *common_name_of(const char *first, int first_size, const char *second)
+{
+    X509 *certificate = authority_issue(&authority, &(struct certificate_request){0}, NULL);
+    X509_NAME *subject = X509_get_subject_name(certificate);
+    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)first, first_size, -1, 0);
+    if (second != NULL)
+        X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)second, -1, -1, 0);
+    char *name = tls_names_common(certificate);
+    X509_free(certificate);
+    return name;
+}
+
+/* Who a certificate stands for must not depend on who reads it. */
+static void test_common_names(void **state)
+{
+    (void)state;
+    char *name = common_name_of("root", 4, NULL);
+    assert_string_equal(name, "root");
+    free(name);
+    name = common_name_of("alice", 5, "bob");
+    assert_string_equal(name, "bob");
+    free(name);
+    assert_null(common_name_of("root\0.evil", 10, NULL));
+}
+
 static void test_cipher_names(void **state)
 {
     (void)state;
@@ -842,6 +867,7 @@ int main(void)
         cmocka_unit_test(test_self_signed),
         cmocka_unit_test(test_name_matching),
         cmocka_unit_test(test_name_texts),
+        cmocka_unit_test(test_common_names),
         cmocka_unit_test(test_cipher_names),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
