@@ -282,7 +282,7 @@ static void identify(struct question *question, struct http_exchange *exchange)
     struct bytes token;
     request->internal = false;
     question->arena = arena_new();
-    if (http_request_header(exchange, "Authorization", &token))
+    if (http_request_header(exchange, "authorization", &token))
         identity_of_token(peers_of(exchange)->config.tokens, token, question->arena, &request->identity);
 }
 

@@ -34,8 +34,8 @@ void auth_tokens_forget_all(struct auth_tokens *tokens);
 void auth_tokens_expire(struct auth_tokens *tokens, int64_t now);
 size_t auth_tokens_count(const struct auth_tokens *tokens);
 
-/* The index in a well-formed token: a member that has not applied it cannot know the token yet. False: it has
- * not the form of a simple token. */
+/* The index in a well-formed token: a member that has not applied the entry behind it cannot know the token
+ * yet. False: it has not the form of a simple token. */
 bool auth_token_index(struct bytes token, uint64_t *index);
 
 #endif

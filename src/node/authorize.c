@@ -204,12 +204,13 @@ const char *node_authorize_watch(struct node *node, const struct node_identity *
 
 /* ---- waiting for the token's entry ---- */
 
+/* The index in a token is that of the entry before the one that made it. */
 static bool must_wait(const struct node *node, const struct node_identity *shown, int64_t since)
 {
-    uint64_t index;
+    uint64_t before;
     if (shown->kind != NODE_IDENTITY_TOKEN || !auth_is_enabled(node->auth)) return false;
-    if (!auth_token_index(shown->text, &index) || index <= node->applied) return false;
-    return node->now - since < (index <= node->committed ? node->request_timeout : TOKEN_PATIENCE);
+    if (!auth_token_index(shown->text, &before) || before < node->applied) return false;
+    return node->now - since < (before < node->committed ? node->request_timeout : TOKEN_PATIENCE);
 }
 
 bool node_hold_request(struct node *node, struct node_request *request)
