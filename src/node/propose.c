@@ -220,6 +220,14 @@ static struct bytes choose_lease(struct node *node, struct node_request *request
     return bytes_of(suffix, (size_t)(end - suffix));
 }
 
+/* There is no leader, or the one that this member is hands its leadership over and proposes nothing until
+ * that is done or given up. */
+static bool nobody_proposes(const struct node *node)
+{
+    struct raft_status status = raft_status(node->raft);
+    return status.soft_state.lead == RAFT_NONE || status.lead_transferee != RAFT_NONE;
+}
+
 void node_propose(struct node *node, struct node_request *request)
 {
     if (!node_has_room(node, quota_cost(request))) {
@@ -228,8 +236,8 @@ void node_propose(struct node *node, struct node_request *request)
     }
     enum api_error error = check_shape(node, request);
     bool behind = node->committed > node->applied + NODE_APPLY_GAP_MAX;
-    bool leaderless = node->soft.lead == RAFT_NONE && node->proposal_count >= UNPROPOSED_MAX;
-    if (error == API_OK && (behind || leaderless)) error = API_ERROR_TOO_MANY_REQUESTS;
+    bool full = node->proposal_count >= UNPROPOSED_MAX && nobody_proposes(node);
+    if (error == API_OK && (behind || full)) error = API_ERROR_TOO_MANY_REQUESTS;
     /* Who logs in is nobody yet, whatever token is shown. */
     struct auth_identity identity = {0};
     if (error == API_OK && request->operation != NODE_AUTHENTICATE)
@@ -253,17 +261,20 @@ void node_propose(struct node *node, struct node_request *request)
 }
 
 /* Without a leader proposals wait here until there is one or their time is up, as a client of etcd sees it.
- * What raft refuses while there is a leader (a transfer is on, this member was removed, the tail is full)
- * fails at once. */
+ * While the leadership is handed over they wait, too: etcd fails them with an error that its clients do not
+ * try again. What raft refuses otherwise (this member was removed, the tail is full) fails at once. */
 void node_flush_proposals(struct node *node)
 {
-    if (node->proposal_count == 0 || node->soft.lead == RAFT_NONE) return;
+    if (node->proposal_count == 0 || nobody_proposes(node)) return;
     enum raft_result result = raft_propose(node->raft, node->proposals, node->proposal_count);
     for (size_t i = 0; i < node->proposal_count; i++) {
         if (result != RAFT_OK) {
             struct node_request *request =
                 node_take_waiter(node, node_entry_id(blob_bytes(node->proposals[i])));
-            if (request != NULL) node_reply_text(node, request, raft_result_text(result));
+            if (request != NULL && node->removed)
+                node_reply(node, request, API_ERROR_STOPPED); /* soon; clients try another member */
+            else if (request != NULL)
+                node_reply_text(node, request, raft_result_text(result));
             metric_add(&node->metrics.proposals_failed, 1);
         }
         blob_unref(node->proposals[i]);

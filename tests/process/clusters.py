@@ -92,7 +92,7 @@ class Cluster:
         """Calls what(client) on a member until it is not refused for what passes by itself: a quorum that is not connected
         for long enough yet, a learner that is behind, an election."""
         passing = ("unhealthy cluster", "not enough started members", "in sync with leader", "no leader", "leader changed",
-                   "request timed out", "Deadline Exceeded")
+                   "request timed out", "Deadline Exceeded", "proposal dropped")
 
         def look():
             server = on or self.running()[0]
@@ -222,8 +222,9 @@ class Writer(threading.Thread):
                     time.sleep(self.pause)
             except grpc.RpcError as error:
                 self.unknown += 1
-                # A real member that is being removed may say so in words of its own.
-                if not is_retried(error) and not (server.program != etcd.OURS and error.details() == "raft: stopped"):
+                # A real member that is being removed, or hands its leadership over, says so in words of its own.
+                passing = server.program != etcd.OURS and error.details() in ("raft: stopped", "raft proposal dropped")
+                if not is_retried(error) and not passing:
                     self.errors.append(f"{server.name}: {error.code()}: {error.details()}")
                 time.sleep(0.01)
         for client in clients.values():
