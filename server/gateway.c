@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "net/transport.h"
 #include "server/gateway_call.h"
 
 #include <stdio.h>
@@ -164,6 +165,21 @@ static const struct gateway_route *route_of(struct http_exchange *exchange)
     return gateway_find_route(bytes_of(path.data + prefix, path.size - prefix));
 }
 
+/* Who shows a certificate may believe to be the user that it names. Over the gateway nobody is. */
+static bool refuse_certificate(struct http_exchange *exchange)
+{
+    struct http_endpoints *endpoints = http_request(exchange)->context;
+    struct transport *transport = http_exchange_transport(exchange);
+    if (!endpoints->client_cert_auth || transport == NULL) return false;
+    if (metric_gauge_read(&engine_node_metrics(endpoints->engine)->auth_enabled) == 0) return false;
+    const char *name = transport_peer_common_name(transport);
+    if (name == NULL || *name == '\0') return false;
+    http_error(
+        exchange, 400,
+        "CommonName of client sending a request against gateway will be ignored and not used as expected");
+    return true;
+}
+
 static void on_request(struct http_exchange *exchange)
 {
     struct http_endpoints *endpoints = http_request(exchange)->context;
@@ -178,6 +194,8 @@ static void on_request(struct http_exchange *exchange)
     };
     if (!endpoints->enable_gateway) {
         http_error(exchange, 404, "404 page not found");
+    } else if (refuse_certificate(exchange)) {
+        return;
     } else if (config.route == NULL) {
         respond_status(exchange, GRPC_NOT_FOUND, "Not Found");
     } else if (!http_method_is(exchange, "POST")) {

@@ -2,8 +2,10 @@
 #include "net/transport.h"
 
 #include "base/text.h"
+#include "net/grpc_frame.h"
 #include "server/gateway.h"
 #include "server/health.h"
+#include "server/profiles.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -53,30 +55,42 @@ static void serve_version(struct http_exchange *exchange)
 
 /* ---- /metrics ---- */
 
+/* One of the codings that the client accepts, without a weight of 0. */
+static bool takes_gzip(struct http_exchange *exchange)
+{
+    struct bytes value;
+    if (!http_request_header(exchange, "accept-encoding", &value)) return false;
+    for (const char *at = arena_string(http_exchange_arena(exchange), value); *at != '\0'; at += *at == ',') {
+        at += strspn(at, " \t");
+        size_t size = strcspn(at, ",");
+        bool refused = memmem(at, size, ";q=0", 4) != NULL && memmem(at, size, ";q=0.", 5) == NULL;
+        if (strncmp(at, "gzip", 4) == 0 && strcspn(at, ",; \t") == 4 && !refused) return true;
+        at += size;
+    }
+    return false;
+}
+
 static void serve_metrics(struct http_exchange *exchange)
 {
-    struct buf body = {0};
+    struct buf body = {0}, packed = {0};
     metrics_write(&body, endpoints_of(exchange)->metrics);
+    if (takes_gzip(exchange)) {
+        struct grpc_part part = grpc_part_of_bytes(buf_bytes(&body));
+        grpc_gzip_compress(&part, 1, &packed);
+        http_add_header(exchange, "Content-Encoding", "gzip");
+    }
     http_respond(exchange, 200, "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
-                 buf_bytes(&body));
+                 buf_bytes(packed.size > 0 ? &packed : &body));
     buf_deinit(&body);
+    buf_deinit(&packed);
 }
 
 /* ---- /debug ---- */
 
-/* The words of the command line, each with a zero behind it. */
-static void read_command(struct buf *words)
-{
-    FILE *file = fopen("/proc/self/cmdline", "re");
-    if (file == NULL) return;
-    words->size += fread(buf_reserve(words, 65536), 1, 65536, file);
-    fclose(file);
-}
-
 static void append_command(struct buf *body)
 {
     struct buf words = {0};
-    read_command(&words);
+    profiles_command_line(&words);
     buf_append_string(body, "\"cmdline\": [");
     for (size_t at = 0; at < words.size;) {
         size_t size = strnlen((const char *)words.data + at, words.size - at);
@@ -118,26 +132,6 @@ static void serve_variables(struct http_exchange *exchange)
     append_raft_status(&body, endpoints_of(exchange));
     buf_append_string(&body, "}\n");
     http_respond(exchange, 200, "application/json; charset=utf-8", buf_bytes(&body));
-    buf_deinit(&body);
-}
-
-/* The index and the command line; profiles are taken with the system's tools (perf). */
-static void serve_profiles(struct http_exchange *exchange)
-{
-    struct bytes path = http_request(exchange)->path;
-    struct buf body = {0};
-    if (!endpoints_of(exchange)->enable_pprof) {
-        http_error(exchange, 404, "404 page not found");
-        return;
-    }
-    if (bytes_equal(path, BYTES_LITERAL("/debug/pprof/cmdline")))
-        read_command(&body);
-    else if (bytes_equal(path, BYTES_LITERAL("/debug/pprof/")))
-        buf_append_string(&body, "cmdline\n\nProfiles of this program are taken with perf(1).\n");
-    if (body.size == 0)
-        http_error(exchange, 501, "this profile is not available; use perf(1)");
-    else
-        http_respond(exchange, 200, "text/plain; charset=utf-8", buf_bytes(&body));
     buf_deinit(&body);
 }
 
@@ -211,7 +205,6 @@ static bool before_client(struct http_exchange *exchange)
 static const struct http_handler version_handler = {.on_end = serve_version};
 static const struct http_handler metrics_handler = {.on_end = serve_metrics};
 static const struct http_handler variables_handler = {.on_end = serve_variables};
-static const struct http_handler profiles_handler = {.on_end = serve_profiles};
 
 enum { METRICS_ROUTES = 6 };
 

@@ -22,6 +22,7 @@ struct http_endpoints {
     bool enable_gateway;
     struct grpc_server *grpc; /* whom the gateway calls: the loop's; client ports only */
     size_t receive_limit;     /* bytes of a request message */
+    bool client_cert_auth;    /* certificates name users */
 };
 
 /* For client ports; for metrics ports (no /version). `endpoints` is borrowed. */

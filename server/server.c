@@ -477,6 +477,7 @@ static void connect_metrics(struct server *server)
         .cors = server->options->cors,
         .enable_pprof = server->options->enable_pprof || strcmp(server->options->log_level, "debug") == 0,
         .enable_gateway = server->options->enable_grpc_gateway,
+        .client_cert_auth = server->options->client_tls.client_cert_auth,
         .receive_limit = receive_limit(server->options),
     };
 }

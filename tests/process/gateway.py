@@ -5,6 +5,7 @@ Every path is called, in the right way and in wrong ones; what is compared is th
 and the body, with ids and what the releases differ in left out. Then what only ours is asked: back-pressure, pieces, the
 whitelist, websockets. Without a real etcd (ETCD35_BIN) the answers recorded below are what is expected."""
 import base64
+import gzip
 import http.client
 import json
 import os
@@ -13,6 +14,7 @@ import socket
 import threading
 import time
 
+import certificates
 import etcd
 from etcd import ETCD35, expect
 
@@ -37,11 +39,13 @@ def normal(body):
 
 
 class Caller:
-    def __init__(self, port):
+    def __init__(self, port, context=None):
         self.port = port
+        self.context = context
 
     def send(self, path, body="{}", method="POST", headers=None, timeout=10):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = (http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=self.context)
+                      if self.context else http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout))
         connection.request(method, path, body=body.encode() if isinstance(body, str) else body, headers=headers or {})
         return connection, connection.getresponse()
 
@@ -363,6 +367,93 @@ def check_memory(server, caller):
     server.check_alive()
 
 
+def enable_auth(caller):
+    """root, and a user ann who may read and write what begins with a/."""
+    for path, fields in (("user/add", {"name": "root", "password": "r"}), ("role/add", {"name": "root"}),
+                         ("user/grant", {"user": "root", "role": "root"}), ("user/add", {"name": "ann", "password": "a"}),
+                         ("role/add", {"name": "some"}), ("user/grant", {"user": "ann", "role": "some"}),
+                         ("role/grant", {"name": "some", "perm": {"permType": "READWRITE", "key": b64("a/"),
+                                                                  "range_end": b64("a0")}}),
+                         ("enable", {})):
+        expect("code" not in caller.json("/v3/auth/" + path, **fields), f"auth/{path}")
+
+
+def compare_rights(callers):
+    """Tokens over the gateway; locks and elections have the rights of who asks."""
+    def ask(caller):
+        enable_auth(caller)
+        root, ann = (caller.json("/v3/auth/authenticate", name=name, password=name[0])["token"] for name in ("root", "ann"))
+        steps = []
+        for token in (None, "nobody.1", ann, root, "Bearer " + root):
+            headers = {"Authorization": token} if token else {}
+            if token and token.startswith("Bearer") and caller is not callers[0]:
+                steps.append(steps[-1])  # 3.5 knows no Bearer
+                continue
+            answers = [caller.call("/v3/kv/put", '{"key":"%s"}' % b64("bx"), headers=headers),
+                       caller.call("/v3/kv/put", '{"key":"%s"}' % b64("a/x"), headers=headers),
+                       caller.call("/v3/lock/lock", '{"name":"%s"}' % b64("b"), headers=headers),
+                       caller.call("/v3/election/leader", '{"name":"%s"}' % b64("a"), headers=headers),
+                       caller.call("/v3/election/campaign", '{"name":"%s","value":"eA=="}' % b64("c"), headers=headers)]
+            if token == ann:
+                answers.append(caller.call("/v3/lock/lock", '{"name":"%s"}' % b64("a/l"), headers=headers))
+                answers.append(caller.lines("/v3/watch", '{"create_request":{"key":"%s"}}' % b64("b/x"), 1, headers))
+            if token in (root, ann):
+                answers = [re.sub(r'"(\w*revision|rev|lease|key)":"[^"]*"', r'"\1":<>', str(answer)) for answer in answers]
+            steps.append(str(answers) if token != "Bearer " + root else steps[-1])
+            if token == "Bearer " + root:
+                expect([answer[0] for answer in answers[:3]] == [200, 200, 200], f"Bearer: {answers}")
+            # The next one must not wait for this one's lock.
+            for prefix in ("b/", "a/", "c/"):
+                caller.call("/v3/kv/deleterange", json.dumps({"key": b64(prefix), "range_end": b64(prefix[0] + "0")}),
+                            headers={"Authorization": root})
+        return steps
+    ours, real = (ask(caller) for caller in callers)
+    for mine, theirs in zip(ours, real):
+        expect(mine == theirs, f"rights differ:\n  ours {mine}\n  real {theirs}")
+
+
+def check_certificates(scratch):
+    """Who shows a certificate is its user for gRPC, also in a lock; over the gateway that is refused."""
+    if not certificates.OPENSSL:
+        print("certificates: left out (no openssl)")
+        return
+    authority = certificates.Authority(scratch.path("ca"), "authority")
+    secure = certificates.Security(authority, authority.issue("server", names="IP:127.0.0.1"), authority.issue("root"))
+    server = scratch.server("secure", security=secure).start()
+    caller = Caller(server.port, secure.context(protocols=("http/1.1",)))
+    enable_auth(caller)
+    refused = caller.call("/v3/kv/put", '{"key":"Zm9v"}')
+    expect(refused[0] == 400 and refused[2] == "CommonName of client sending a request against gateway will be ignored and not "
+           "used as expected\n", refused)
+    with etcd.Client(server) as client:
+        # LockRequest{name: "x"}, as root by its certificate.
+        expect(b"x/" in client.raw("/v3lockpb.Lock/Lock", b"\n\x01x"), "a lock by certificate")
+    server.stop()
+
+
+def check_other_paths(caller):
+    """What operators look at, and what is not there."""
+    for name, part in (("", "not written in Go"), ("heap", "<malloc"), ("goroutine", "etcd-io"), ("cmdline", "--enable-pprof"),
+                       ("queues", "tasks waiting"), ("buildinfo", "OpenSSL")):
+        answer = caller.call("/debug/pprof/" + name, "", "GET")
+        expect(answer[0] == 200 and part in answer[2], f"/debug/pprof/{name}: {answer}")
+    answer = caller.call("/debug/pprof/profile", "", "GET")
+    expect(answer[0] == 501 and "perf record" in answer[2], answer)
+    connection, answer = caller.send("/metrics", "", "GET", {"Accept-Encoding": "br, gzip"})
+    expect(answer.getheader("Content-Encoding") == "gzip", answer.getheaders())
+    expect(b"etcd_server_has_leader 1\n" in gzip.decompress(answer.read()), "the metrics in gzip")
+    connection.close()
+    for encoding in ("br", "gzip;q=0"):
+        connection, answer = caller.send("/metrics", "", "GET", {"Accept-Encoding": encoding})
+        expect(b"etcd_server_has_leader 1\n" in answer.read(), f"the metrics in {encoding}")
+        connection.close()
+    for path, method, status, text in (("/config/local/log", "PUT", 404, "404 page not found\n"),
+                                       ("/v2/keys", "GET", 404, "404 page not found\n"),
+                                       ("/version", "POST", 405, "Method Not Allowed\n")):
+        answer = caller.call(path, '{"Level":"DEBUG"}', method)
+        expect((answer[0], answer[2]) == (status, text), f"{method} {path}: {answer}")
+
+
 def check_host_and_origin(scratch):
     http_port, = etcd.free_ports(1)
     server = scratch.server("listed", flags=["--cors=http://a.com:1", "--host-whitelist=127.0.0.1", "--enable-pprof",
@@ -376,6 +467,7 @@ def check_host_and_origin(scratch):
     expect(listed[1].get("Access-Control-Allow-Origin") == "http://a.com:1", listed)
     other = caller.call("/v3/kv/put", body, headers={"Origin": "http://b.com:1"})
     expect("Access-Control-Allow-Origin" not in other[1], other)
+    check_other_paths(caller)
     server.stop()
     off = scratch.server("off", flags=["--enable-grpc-gateway=false"]).start()
     expect(Caller(off.port).call("/v3/kv/put", body)[0] == 404, "the gateway though it is off")
@@ -393,6 +485,8 @@ def run(scratch):
         print(f"{compare_calls(callers)} calls answered as by the real one", flush=True)
         compare_streams(callers)
         compare_elections(callers)
+        compare_rights([Caller(scratch.server(f"{name}-auth", program=program).start().port)
+                        for name, program in (("ours", etcd.OURS), ("real", real_server.program))])
         real_server.stop()
     else:
         print("only our own: ETCD35_BIN names no folder with a real etcd 3.5")
@@ -400,6 +494,7 @@ def run(scratch):
     check_memory(server, ours)
     server.stop()
     check_host_and_origin(scratch)
+    check_certificates(scratch)
 
 
 etcd.main(run)
