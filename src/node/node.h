@@ -274,7 +274,7 @@ void node_watch_delivered(struct node *node, struct watch_stream *stream, size_t
 void node_watch_close(struct node *node, struct watch_stream *stream);
 
 /* A message from a peer; borrowed. Malformed or misplaced ones return an error and change nothing. A
- * RAFT_SNAP must come after its database: complete, checked (backend_check_image) and durable under its name
+ * RAFT_SNAP must come after its database: complete, checked (member_check_image) and durable under its name
  * (snap_receive_database). Raft may ignore it; then the file is removed with other old ones. */
 struct error *node_message(struct node *node, const struct raft_message *message)
     __attribute__((warn_unused_result));

@@ -1,6 +1,7 @@
 #include "sim/sim_member.h"
 
 #include "bolt/bolt.h"
+#include "member/image.h"
 #include "member/log.h"
 #include "member/member.h"
 #include "storage/snap.h"
@@ -289,7 +290,7 @@ struct error *sim_member_receive(struct sim_member *member, const struct raft_me
     struct fs *fs = member->log.snap.fs;
     char *path = mem_printf("%s/tmp%llu", directory, (unsigned long long)message->snapshot->index);
     struct error *error = write_file(fs, path, blob_bytes(image));
-    if (error == NULL) error = backend_check_image(fs, path, message->snapshot->index);
+    if (error == NULL) error = member_check_image(fs, path, message->snapshot, member->options.logger);
     if (error == NULL)
         error = snap_receive_database(&member->log.snap, directory, path, message->snapshot->index);
     if (error != NULL) error_free(fs_remove(fs, path));
