@@ -4,7 +4,7 @@ import threading
 import time
 
 import etcd
-from etcd import expect, grpc
+from etcd import expect, grpc, rpc
 
 LIMIT = 30  # seconds: what takes so long never comes
 
@@ -186,47 +186,52 @@ class Cluster:
                 server.process.wait(LIMIT)
 
 
-class Writer(threading.Thread):
-    """Writes one key after the other on any member that takes them, and remembers what was acknowledged.
+class Worker(threading.Thread):
+    """A client that goes on until finish(): act(client) over and over on one member after the other, or, if it is loyal, on
+    the same one until that fails.
 
     Errors that no client of etcd's would try again are kept in `errors`."""
 
-    def __init__(self, cluster, prefix=b"written/", pause=0):
+    def __init__(self, cluster, loyal=False, pause=0):
         super().__init__(daemon=True)
         self.cluster = cluster
-        self.prefix = prefix
+        self.loyal = loyal
         self.pause = pause
-        self.acknowledged = {}
-        self.unknown = 0
+        self.done = 0     # acts that were answered
+        self.unknown = 0  # and those that failed
         self.errors = []
-        self.longest = 0  # seconds without an acknowledgement
+        self.longest = 0  # seconds without an answer
         self.ended = threading.Event()
         self.start()
 
+    def act(self, client):
+        raise NotImplementedError
+
     def run(self):
         clients = {}
-        number, last = 0, time.monotonic()
+        turn, last = 0, time.monotonic()
         while not self.ended.is_set():
             servers = list(self.cluster.servers)
-            server = servers[number % len(servers)]
-            number += 1
+            server = servers[turn % len(servers)]
+            turn += not self.loyal
             if server not in clients:
                 clients[server] = etcd.Client(server, timeout=1)
-            key = self.prefix + b"%06d" % number
             try:
-                answer = clients[server].put(key, b"%d" % number)
-                self.acknowledged[key] = answer.header.revision
+                self.act(clients[server])
+                self.done += 1
                 now = time.monotonic()
                 self.longest, last = max(self.longest, now - last), now
-                if self.pause:
-                    time.sleep(self.pause)
+                time.sleep(self.pause)
             except grpc.RpcError as error:
                 self.unknown += 1
+                turn += self.loyal
                 # A real member that is being removed, or hands its leadership over, says so in words of its own.
                 passing = server.program != etcd.OURS and error.details() in ("raft: stopped", "raft proposal dropped")
                 if not is_retried(error) and not passing:
                     self.errors.append(f"{server.name}: {error.code()}: {error.details()}")
                 time.sleep(0.01)
+            except etcd.Failure as failure:
+                self.errors.append(f"{server.name}: {failure}")
         for client in clients.values():
             client.close()
 
@@ -234,12 +239,70 @@ class Writer(threading.Thread):
         self.ended.set()
         self.join()
 
+
+class Writer(Worker):
+    """Writes one key after the other and remembers what was acknowledged."""
+
+    def __init__(self, cluster, prefix=b"written/", **options):
+        self.prefix = prefix
+        self.number = 0
+        self.acknowledged = {}
+        self.newest = None  # key and revision
+        super().__init__(cluster, **options)
+
+    def act(self, client):
+        self.number += 1
+        key = self.prefix + b"%06d" % self.number
+        revision = client.put(key, b"%d" % self.number).header.revision
+        self.acknowledged[key] = revision
+        self.newest = key, revision
+
     def check(self, server):
         with etcd.Client(server) as client:
             end = self.prefix[:-1] + bytes([self.prefix[-1] + 1])
             found = {kv.key: kv.mod_revision for kv in client.range(key=self.prefix, range_end=end).kvs}
         lost = {key: revision for key, revision in self.acknowledged.items() if found.get(key) != revision}
         expect(not lost, f"{server.name} has lost {len(lost)} acknowledged writes, such as {sorted(lost)[:3]}")
+
+
+class Reader(Worker):
+    """What a writer has been told is written every member shows from then on."""
+
+    def __init__(self, cluster, writer, **options):
+        self.writer = writer
+        super().__init__(cluster, **options)
+
+    def act(self, client):
+        if self.writer.newest is None:
+            time.sleep(0.01)
+            return
+        key, revision = self.writer.newest
+        answer = client.get(key)
+        expect(answer.kvs and answer.kvs[0].mod_revision == revision and answer.header.revision >= revision,
+               f"a stale read: {key} of revision {revision} reads {answer}")
+
+
+class Counter(Worker):
+    """Adds one to a number, over and over, by a transaction that fails when somebody else was faster."""
+
+    KEY = b"counter"
+
+    def act(self, client):
+        kvs = client.get(self.KEY).kvs
+        value = int(kvs[0].value) if kvs else 0
+        revision = kvs[0].mod_revision if kvs else 0
+        answer = client.txn(
+            compare=[rpc.Compare(result=rpc.Compare.EQUAL, target=rpc.Compare.MOD, key=self.KEY, mod_revision=revision)],
+            success=[rpc.RequestOp(request_put=rpc.PutRequest(key=self.KEY, value=b"%d" % (value + 1)))])
+        self.done -= not answer.succeeded
+
+    @classmethod
+    def check(cls, cluster, counters):
+        """Acknowledged additions are there; those of unknown outcome may be."""
+        with etcd.Client(cluster.servers[0]) as client:
+            value = int(client.get(cls.KEY).kvs[0].value)
+        done, unknown = (sum(getattr(counter, name) for counter in counters) for name in ("done", "unknown"))
+        expect(done <= value <= done + unknown, f"{done} additions acknowledged, {unknown} of unknown outcome: {value}")
 
 
 def is_retried(error):
