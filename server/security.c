@@ -269,6 +269,8 @@ static struct error *peer_dial(struct security *security, const struct side *sid
         config.key_file = side->tls->client_key_file;
     }
     config.skip_verify = is_made(side);
+    /* Whom the system's authorities vouch for must at least be of the domain that named the members. */
+    if (!is_given(side->tls->trusted_ca_file)) config.server_name = side->options->discovery_srv;
     return tls_new(&config, &security->dial);
 }
 

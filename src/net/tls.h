@@ -44,6 +44,7 @@ struct tls_config {
     bool require_certificate;     /* server: clients must show a certificate that the authorities vouch for */
     bool check_address;           /* server: the names in it must fit the address it comes from */
     bool skip_verify;             /* client: takes any certificate */
+    const char *server_name;      /* client: whom all servers are, instead of the host of their address */
     const char *allowed_names;    /* common names, of which the other side's must be one */
     const char *allowed_hostnames;     /* the other side's certificate must be valid for one of them */
     enum tls_version minimum, maximum; /* defaults: 1.2, the newest */

@@ -25,8 +25,8 @@ struct tls {
     bool require_certificate, check_address, skip_verify;
     enum tls_alpn alpn;
     enum tls_version minimum, maximum;
-    char *kind;
-    char *message; /* "rejected connection on KIND endpoint" */
+    char *kind, *server_name; /* the latter NULL: each server's own */
+    char *message;            /* "rejected connection on KIND endpoint" */
     int64_t handshake_timeout;
     const struct logger *logger;
     struct transport_security security, http1_security;

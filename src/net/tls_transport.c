@@ -578,6 +578,7 @@ static struct transport *transport_new(struct tls *tls, enum tls_alpn alpn, stru
     secure->handshake.alpn = alpn;
     secure->work.run = on_work;
     secure->timer.run = on_timeout;
+    if (tls->server_name != NULL) server_name = tls->server_name;
     if (tls->role == TLS_CLIENT)
         secure->handshake.server_name = mem_strdup(server_name == NULL ? "" : server_name);
     secure->transport.local_address = mem_strdup(transport_local_address(inner));

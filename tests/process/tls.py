@@ -240,6 +240,32 @@ def tools_are_refused(world, server):
     expect(done.returncode == 0 and done.stdout, f"--insecure-skip-tls-verify: {done}")
 
 
+# ---- users ----
+
+def the_name_is_the_user(scratch, world, program):
+    """With --client-cert-auth the common name is the user of gRPC calls without a token; never of the gateway's."""
+    server = one_server(scratch, world, f"user-{os.path.basename(os.path.dirname(program))}", program).start()
+    for arguments in (["role", "add", "reader"], ["role", "grant-permission", "reader", "read", "mine"],
+                      ["user", "add", "alice", "--no-password"], ["user", "grant-role", "alice", "reader"],
+                      ["user", "add", "root:secret"], ["role", "add", "root"], ["user", "grant-role", "root", "root"],
+                      ["put", "mine", "1"], ["auth", "enable"]):
+        done = tool(OUR_CTL, server, *arguments)
+        expect(done.returncode == 0, f"{arguments}: {done}")
+    for pair, arguments, says in ((world.alice, ["get", "mine"], None),
+                                  (world.alice, ["get", "other"], "permission denied"),
+                                  (world.alice, ["put", "mine", "2"], "permission denied"),
+                                  (world.server, ["get", "mine"], "permission denied")):
+        done = tool(OUR_CTL, server, *arguments, pair=pair)
+        expect((done.returncode == 0) == (says is None) and (says or "") in done.stderr,
+               f"{pair.certificate} {arguments}: {done}")
+    done = curl(f"{server.endpoint}/v3/kv/range", server.security, None, "-d", '{"key":"bWluZQ=="}', "-w", "%{http_code}")
+    expect(done.stdout.endswith("400") and "CommonName of client sending a request against gateway will be ignored" in
+           done.stdout, f"the gateway looks at the certificate: {done}")
+    done = tool(OUR_CTL, server, "--user=root:secret", "get", "mine")
+    expect(done.returncode == 0 and done.stdout == "mine\n1\n", f"a login over TLS: {done}")
+    server.stop()
+
+
 # ---- names, lists ----
 
 def one_server(scratch, world, name, program=etcd.OURS, **options):
@@ -562,6 +588,7 @@ def run(scratch):
         done(f"matrix, {program}")
         revoked_and_wrong_names(scratch, world, program)
         metrics_check_the_address(scratch, world, program)
+        the_name_is_the_user(scratch, world, program)
         done(f"revoked and wrong names, {program}")
     plain = scratch.server("plain").start()
     tls_to_plain_text_is_refused(plain)

@@ -388,6 +388,19 @@ static void test_refused_servers(void **state)
     refused(&server, &client, "server.test", NULL, "missing selected ALPN property");
 }
 
+static void test_one_name_for_all(void **state)
+{
+    (void)state;
+    struct tls_config server = server_config(), client = client_config();
+    struct pair pair;
+    client.server_name = "server.test";
+    pair_start(&pair, &server, &client, "10.0.0.1");
+    assert_true(pair.client.opened);
+    pair_stop(&pair);
+    client.server_name = "domain.test";
+    refused(&server, &client, "server.test", "remote error: tls: bad certificate", "not domain.test");
+}
+
 static void show(struct tls_config *client, const char *name)
 {
     static char certificate[128], key[128];
@@ -854,6 +867,7 @@ int main(void)
         cmocka_unit_test(test_versions),
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_reading_stops),
+        cmocka_unit_test(test_one_name_for_all),
         cmocka_unit_test(test_refused_servers),
         cmocka_unit_test(test_refused_clients),
         cmocka_unit_test(test_common_name_allowed),
