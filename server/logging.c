@@ -122,10 +122,33 @@ static void append_console(struct buf *line, const struct log_record *record, in
     buf_append_byte(line, '\n');
 }
 
+/* The package is the folder that the line comes from. */
+static void append_capnslog(struct buf *line, const struct log_record *record, int64_t wall)
+{
+    static const char letters[] = "DIWEC";
+    time_t seconds = (time_t)(wall / LOOP_SECOND);
+    struct tm local;
+    char text[64];
+    const char *caller = last_two_parts(record->file);
+    localtime_r(&seconds, &local);
+    strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &local);
+    buf_printf(line, "%s.%06d %c | %.*s: %s", text, (int)(wall % LOOP_SECOND / 1000),
+               letters[record->level > LOG_FATAL ? LOG_FATAL : record->level], (int)strcspn(caller, "/"),
+               caller, record->message);
+    for (size_t i = 0; i < record->field_count; i++) {
+        if (record->fields[i].kind == LOG_FIELD_ABSENT) continue;
+        buf_printf(line, " %s=", record->fields[i].key);
+        log_field_write(line, &record->fields[i], ",");
+    }
+    buf_append_byte(line, '\n');
+}
+
 void logging_format_line(struct buf *line, enum logging_format format, const struct log_record *record,
                          int64_t wall_nanoseconds)
 {
-    if (format == LOGGING_CONSOLE)
+    if (format == LOGGING_CAPNSLOG)
+        append_capnslog(line, record, wall_nanoseconds);
+    else if (format == LOGGING_CONSOLE)
         append_console(line, record, wall_nanoseconds);
     else
         append_json(line, record, wall_nanoseconds);

@@ -18,7 +18,8 @@ bool logging_parse_level(const char *name, enum log_level *level);
 
 enum logging_format {
     LOGGING_JSON,
-    LOGGING_CONSOLE, /* ts<TAB>level<TAB>caller<TAB>msg<TAB>{"key": value, ...} */
+    LOGGING_CONSOLE,  /* ts<TAB>level<TAB>caller<TAB>msg<TAB>{"key": value, ...} */
+    LOGGING_CAPNSLOG, /* as etcd up to 3.4: 2021-05-07 12:38:52.527567 I | etcdmain: msg key=value */
 };
 
 struct logging_options {

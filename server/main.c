@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -71,7 +72,9 @@ static struct error *open_log(const struct options *options, const struct logger
 {
     struct logging_options log = {
         .outputs = options->log_outputs,
-        .format = strcmp(options->log_format, "console") == 0 ? LOGGING_CONSOLE : LOGGING_JSON,
+        .format = strcmp(options->logger, "capnslog") == 0      ? LOGGING_CAPNSLOG
+                  : strcmp(options->log_format, "console") == 0 ? LOGGING_CONSOLE
+                                                                : LOGGING_JSON,
         .rotation = options->enable_log_rotation ? options->log_rotation_config_json : NULL,
     };
     if (!logging_parse_level(options->log_level, &log.level))
@@ -155,6 +158,28 @@ static void end_by_signal(int number)
     raise(number);
 }
 
+/* Go programs show what their threads do on SIGQUIT and end with 2. Only what may be called in a signal's
+ * handler is called. */
+static void on_quit(int number)
+{
+    static const char text[] = "SIGQUIT: quit\n\n";
+    void *frames[64];
+    (void)number;
+    (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+    backtrace_symbols_fd(frames, backtrace(frames, sizeof(frames) / sizeof(frames[0])), STDERR_FILENO);
+    _exit(EXIT_USAGE);
+}
+
+static void set_signals(void)
+{
+    void *frame[1];
+    (void)backtrace(frame, 1); /* it loads a library the first time, which a handler must not */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
+    signal(SIGQUIT, on_quit);
+}
+
 static int start(struct options_parsed *parsed, int argc, char **argv, int *signal_number)
 {
     const struct logger *logger = NULL;
@@ -191,6 +216,7 @@ static void limit_kept_memory(void)
 int main(int argc, char **argv)
 {
     limit_kept_memory();
+    set_signals();
     struct options_parsed parsed;
     int signal_number = 0;
     int status = start(&parsed, argc, argv, &signal_number);

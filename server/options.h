@@ -136,6 +136,7 @@ struct options {
     const char *const *texts; /* what was said for each row of the table, or its default */
 
     /* Filled in by options_complete. */
+    const char *local_address; /* with the gate SetMemberLocalAddr: where connections to peers begin; "" */
     bool gates[OPTIONS_GATE_COUNT];
     int64_t auto_compaction_period;    /* nanoseconds; 0: not by time */
     int64_t auto_compaction_revisions; /* 0: not by revisions */

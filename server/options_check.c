@@ -9,6 +9,7 @@
 #include "net/tls.h"
 #include "net/tls_ciphers.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 
 #define SECOND           INT64_C(1000000000)
@@ -234,8 +235,8 @@ static struct error *check_logger(struct options_parsed *parsed)
     const struct options *options = &parsed->options;
     if (strcmp(options->logger, "capnslog") == 0)
         options_note(parsed, (struct options_note){.level = LOG_WARN,
-                                                   .message = "--logger=capnslog is removed in v3.5; lines "
-                                                              "are written as --logger=zap does"});
+                                                   .message = "--logger=capnslog is removed in v3.5; its "
+                                                              "lines are written all the same"});
     else if (strcmp(options->logger, "zap") != 0)
         return error_new(ERROR_INVALID, "unknown logger option \"%s\"", options->logger);
     if (strcmp(options->log_format, "json") != 0 && strcmp(options->log_format, "console") != 0)
@@ -303,6 +304,32 @@ static void complete_numbers(struct options_parsed *parsed)
     }
 }
 
+/* The first address that peers are told and that is one, other than loopback and "any". */
+static struct error *complete_local_address(struct options_parsed *parsed)
+{
+    struct options *options = &parsed->options;
+    struct cluster_urls urls = {0};
+    struct in_addr v4;
+    struct in6_addr v6;
+    options->local_address = "";
+    if (!options->gates[GATE_SET_MEMBER_LOCAL_ADDR]) return NULL;
+    TRY(cluster_urls_parse(options->initial_advertise_peer_urls, &urls));
+    for (size_t i = 0; i < urls.count && *options->local_address == '\0'; i++) {
+        struct cluster_url url;
+        struct error *error = cluster_url_parse(bytes_from_string(urls.items[i]), &url);
+        error_free(error); /* it was read before */
+        if (error != NULL) continue;
+        const char *host = arena_string(parsed->memory, url.host);
+        bool is_v4 = inet_pton(AF_INET, host, &v4) == 1 && v4.s_addr != INADDR_ANY &&
+                     (ntohl(v4.s_addr) >> 24) != IN_LOOPBACKNET;
+        bool is_v6 = inet_pton(AF_INET6, host, &v6) == 1 && !IN6_IS_ADDR_LOOPBACK(&v6) &&
+                     !IN6_IS_ADDR_UNSPECIFIED(&v6);
+        if (is_v4 || is_v6) options->local_address = host;
+    }
+    cluster_urls_deinit(&urls);
+    return NULL;
+}
+
 struct error *options_complete(struct options_parsed *parsed)
 {
     struct options *options = &parsed->options;
@@ -322,6 +349,7 @@ struct error *options_complete(struct options_parsed *parsed)
                                                    .values = {options->data_dir}});
     }
     complete_numbers(parsed);
+    TRY(complete_local_address(parsed));
     return complete_initial_cluster(parsed);
 }
 

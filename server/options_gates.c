@@ -9,23 +9,20 @@ struct gate {
     const char *name;
     enum gate_stage stage;
     bool initial;
-    const char *missing; /* not NULL: switching it on is refused, for want of this */
 };
 
 static const struct gate gates_table[OPTIONS_GATE_COUNT] = {
-    [GATE_ALL_ALPHA] = {"AllAlpha", GATE_ALPHA, false, NULL},
-    [GATE_ALL_BETA] = {"AllBeta", GATE_BETA, false, NULL},
-    [GATE_COMPACT_HASH_CHECK] = {"CompactHashCheck", GATE_ALPHA, false, NULL},
-    [GATE_FAST_LEASE_KEEP_ALIVE] = {"FastLeaseKeepAlive", GATE_BETA, true, NULL},
-    [GATE_INITIAL_CORRUPT_CHECK] = {"InitialCorruptCheck", GATE_ALPHA, false, NULL},
-    [GATE_LEASE_CHECKPOINT] = {"LeaseCheckpoint", GATE_ALPHA, false, NULL},
-    [GATE_LEASE_CHECKPOINT_PERSIST] = {"LeaseCheckpointPersist", GATE_ALPHA, false, NULL},
-    [GATE_PRIORITY_REQUEST] = {"PriorityRequest", GATE_ALPHA, false, "priorities of requests"},
-    [GATE_SET_MEMBER_LOCAL_ADDR] = {"SetMemberLocalAddr", GATE_ALPHA, false,
-                                    "choice of the address that it reaches its peers from"},
-    [GATE_STOP_GRPC_SERVICE_ON_DEFRAG] = {"StopGRPCServiceOnDefrag", GATE_ALPHA, false,
-                                          "need to stop for a defragmentation, and no way to do so"},
-    [GATE_TXN_MODE_WRITE_WITH_SHARED_BUFFER] = {"TxnModeWriteWithSharedBuffer", GATE_BETA, true, NULL},
+    [GATE_ALL_ALPHA] = {"AllAlpha", GATE_ALPHA, false},
+    [GATE_ALL_BETA] = {"AllBeta", GATE_BETA, false},
+    [GATE_COMPACT_HASH_CHECK] = {"CompactHashCheck", GATE_ALPHA, false},
+    [GATE_FAST_LEASE_KEEP_ALIVE] = {"FastLeaseKeepAlive", GATE_BETA, true},
+    [GATE_INITIAL_CORRUPT_CHECK] = {"InitialCorruptCheck", GATE_ALPHA, false},
+    [GATE_LEASE_CHECKPOINT] = {"LeaseCheckpoint", GATE_ALPHA, false},
+    [GATE_LEASE_CHECKPOINT_PERSIST] = {"LeaseCheckpointPersist", GATE_ALPHA, false},
+    [GATE_PRIORITY_REQUEST] = {"PriorityRequest", GATE_ALPHA, false},
+    [GATE_SET_MEMBER_LOCAL_ADDR] = {"SetMemberLocalAddr", GATE_ALPHA, false},
+    [GATE_STOP_GRPC_SERVICE_ON_DEFRAG] = {"StopGRPCServiceOnDefrag", GATE_ALPHA, false},
+    [GATE_TXN_MODE_WRITE_WITH_SHARED_BUFFER] = {"TxnModeWriteWithSharedBuffer", GATE_BETA, true},
 };
 
 void options_gates_default(bool gates[OPTIONS_GATE_COUNT])
@@ -106,9 +103,5 @@ struct error *options_gates_complete(bool gates[OPTIONS_GATE_COUNT], const bool 
         return error_new(ERROR_INVALID,
                          "enabling feature gate LeaseCheckpointPersist requires enabling feature gate "
                          "LeaseCheckpoint");
-    for (size_t i = 0; i < OPTIONS_GATE_COUNT; i++)
-        if (gates[i] && gates_table[i].missing != NULL)
-            return error_new(ERROR_INVALID, "--feature-gates=%s=true: this release has no %s",
-                             gates_table[i].name, gates_table[i].missing);
     return NULL;
 }

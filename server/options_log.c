@@ -165,7 +165,7 @@ static void show_member(struct shown *shown, const char *member_directory)
     show_instead(shown, "election-timeout",
                  LOG_DURATION("election-timeout", (int64_t)options->election_timeout * MILLISECOND));
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) show_named(shown, names[i]);
-    show(shown, LOG_STRING("local-address", ""));
+    show(shown, LOG_STRING("local-address", options->local_address));
 }
 
 static void show_cluster(struct shown *shown)

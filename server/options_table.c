@@ -267,7 +267,8 @@ const struct option option_table[] = {
     LIVE("auth-token-ttl", OPTION_UINT, auth_token_ttl, "300", "Seconds that a simple token lasts unused."),
 
     /* Logging, profiling and monitoring */
-    LIVE("logger", OPTION_STRING, logger, "zap", "'zap' writes structured lines."),
+    LIVE("logger", OPTION_STRING, logger, "zap",
+         "'zap' writes structured lines, 'capnslog' those of etcd up to 3.4."),
     LIVE("log-outputs", OPTION_LIST, log_outputs, "default",
          "Where lines go: 'stderr' or 'default', 'stdout', 'systemd/journal', and paths of files."),
     LIVE("log-level", OPTION_STRING, log_level, "info", "debug, info, warn, error, panic or fatal."),

@@ -276,8 +276,11 @@ struct http1_client *peer_client(struct peer *peer, size_t url)
 {
     const struct peers_config *config = &peer->peers->config;
     if (peer->urls.count == 0) return NULL;
-    return peer_client_for(config->loop, peer->urls.items[url % peer->urls.count], config->security,
-                           config->dial_timeout);
+    struct http1_client *client = peer_client_for(config->loop, peer->urls.items[url % peer->urls.count],
+                                                  config->security, config->dial_timeout);
+    if (client != NULL && config->local_address != NULL)
+        http1_client_connect_from(client, config->local_address);
+    return client;
 }
 
 size_t peer_headers(const struct peer *peer, struct http_header headers[PEER_HEADERS_MAX])

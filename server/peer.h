@@ -38,6 +38,7 @@ struct peers_config {
     const struct cluster_urls *own_urls;       /* as advertised to peers; borrowed */
     const struct transport_security *security; /* for https addresses; NULL: they cannot be reached */
     struct http_endpoints *endpoints;          /* for /version; borrowed */
+    const char *local_address;                 /* where connections begin, numeric; NULL: anywhere */
     int64_t dial_timeout;                      /* nanoseconds */
     int64_t request_timeout;                   /* nanoseconds; for whole requests */
     int64_t read_timeout, write_timeout; /* nanoseconds; a stream on which nothing moves so long is dead */

@@ -232,6 +232,7 @@ static void configure_node(struct server *server)
         .version = ETCD_VERSION,
         .max_cluster_version = options->max_cluster_version,
         .strict_reconfig_check = options->strict_reconfig_check,
+        .priority_requests = options->gates[GATE_PRIORITY_REQUEST],
         .initial_tick_advance = options->initial_election_tick_advance,
         .max_learners = (size_t)options->max_learners,
         .downgrade_check_interval = options->downgrade_check_time,
@@ -365,6 +366,7 @@ static void make_io(struct server *server)
         .bcrypt_cost = bcrypt_cost(server),
         .client_cert_auth = options->client_tls.client_cert_auth,
         .queue_limit = NODE_QUEUE_MAX,
+        .stop_on_defragment = options->gates[GATE_STOP_GRPC_SERVICE_ON_DEFRAG],
     };
     server->grpc_config = (struct grpc_server_config){
         .methods = service_methods(&method_count),
@@ -421,6 +423,7 @@ static struct error *make_peers(struct server *server)
         .endpoints = &server->endpoints,
         .dial_timeout = LOOP_SECOND + election,
         .request_timeout = request_timeout(options),
+        .local_address = *options->local_address == '\0' ? NULL : options->local_address,
         .read_timeout = options->raft_read_timeout,
         .write_timeout = options->raft_write_timeout,
         .logger = server->logger,
@@ -1014,7 +1017,6 @@ struct error *server_run(const struct options *options, const struct logger *log
     server->removal.run = removal_is_over;
     server->purge.run = purge_due;
     raise_descriptor_limit();
-    signal(SIGPIPE, SIG_IGN);
     struct error *error = start(server);
     if (error != NULL) return error; /* the process ends; the system takes back what was opened */
     catch_signals(server);

@@ -24,8 +24,9 @@ struct service_context {
     struct helper_pool *helpers;
     const struct token_provider *tokens;
     unsigned bcrypt_cost;
-    bool client_cert_auth; /* the common name in a verified certificate is a user */
-    size_t queue_limit;    /* tasks waiting for the node beyond which requests are refused */
+    bool client_cert_auth;   /* the common name in a verified certificate is a user */
+    bool stop_on_defragment; /* clients that ask for the health are sent elsewhere meanwhile */
+    size_t queue_limit;      /* tasks waiting for the node beyond which requests are refused */
 };
 
 extern const struct grpc_method *const service_kv_methods[];

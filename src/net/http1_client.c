@@ -35,6 +35,7 @@ struct http1_client {
     char *address, *host, *server_name;
     const struct transport_security *security;
     int64_t connect_timeout;
+    char *local_address; /* NULL: any */
     struct transport_connect *dialing;
     struct transport *transport;
     bool open;                                             /* the transport is, and not given up */
@@ -359,6 +360,7 @@ static void client_destroy(struct http1_client *client)
 {
     assert(TAILQ_EMPTY(&client->queue) && client->transport == NULL);
     loop_defer_cancel(client->loop, &client->work);
+    free(client->local_address);
     free(client->address);
     free(client->host);
     free(client->server_name);
@@ -402,6 +404,7 @@ static void on_work(struct loop *loop, struct loop_deferred *deferred)
     } else if (client->transport == NULL && client->dialing == NULL) {
         client->dialing =
             transport_connect(client->loop, client->address, client->connect_timeout, on_dialed, client);
+        if (client->local_address != NULL) transport_connect_from(client->dialing, client->local_address);
     }
 }
 
@@ -437,6 +440,12 @@ struct http1_client *http1_client_new(struct loop *loop, const struct http1_clie
     };
     TAILQ_INIT(&client->queue);
     return client;
+}
+
+void http1_client_connect_from(struct http1_client *client, const char *local_address)
+{
+    free(client->local_address);
+    client->local_address = mem_strdup(local_address);
 }
 
 void http1_client_free(struct http1_client *client)

@@ -162,6 +162,9 @@ struct transport_connect *transport_connect(struct loop *loop, const char *addre
                                             void (*done)(void *context, struct transport *transport,
                                                          struct error *error),
                                             void *context) __attribute__((returns_nonnull));
+/* Connects from this numeric address of the host's ("10.0.0.1"); addresses of the other family are reached
+ * from wherever. Right after transport_connect; copied. */
+void transport_connect_from(struct transport_connect *connect, const char *local_address);
 /* Gives up: `done` is not called any more. Only before done has been called. */
 void transport_connect_cancel(struct transport_connect *connect);
 

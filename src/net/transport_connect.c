@@ -23,6 +23,7 @@ struct transport_connect {
     char *host;
     struct target targets[ADDRESSES_MAX];
     size_t target_count, next;
+    struct target local; /* where connections begin; size 0: anywhere */
     struct error *error; /* the first failure: it is the one reported, as in Go */
     uv_getaddrinfo_t resolve;
     uv_poll_t poll;
@@ -131,7 +132,10 @@ static bool try_target(struct transport_connect *connect, const struct target *t
         note_system_failure(connect, target, errno);
         return false;
     }
-    if (start_connecting(connect->descriptor, target) != 0 && errno != EINPROGRESS) {
+    const struct target *local = &connect->local;
+    bool is_bound = local->size == 0 || local->address.ss_family != target->address.ss_family ||
+                    bind(connect->descriptor, (const struct sockaddr *)&local->address, local->size) == 0;
+    if (!is_bound || (start_connecting(connect->descriptor, target) != 0 && errno != EINPROGRESS)) {
         note_system_failure(connect, target, errno);
         close(connect->descriptor);
         connect->descriptor = -1;
@@ -262,6 +266,12 @@ struct transport_connect *transport_connect(struct loop *loop, const char *addre
     }
     free(port);
     return connect;
+}
+
+void transport_connect_from(struct transport_connect *connect, const char *local_address)
+{
+    if (!address_numeric(local_address, "0", &connect->local.address, &connect->local.size))
+        connect->local.size = 0;
 }
 
 void transport_connect_cancel(struct transport_connect *connect)

@@ -209,6 +209,7 @@ struct node_config {
     /* "3.5" or "3.5.0": the leader raises the cluster version no further, so that members of that version may
      * still follow. NULL: up to its own. */
     const char *max_cluster_version;
+    bool priority_requests; /* revoking leases is accepted further behind than other writes */
     /* After a start: shorten the wait for a leader once connections to other members are up. */
     bool initial_tick_advance;
     size_t max_learners;              /* 0: 1 */

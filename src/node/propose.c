@@ -235,7 +235,9 @@ void node_propose(struct node *node, struct node_request *request)
         return;
     }
     enum api_error error = check_shape(node, request);
-    bool behind = node->committed > node->applied + NODE_APPLY_GAP_MAX;
+    uint64_t gap = NODE_APPLY_GAP_MAX;
+    if (node->config.priority_requests && request->operation == NODE_LEASE_REVOKE) gap *= 2;
+    bool behind = node->committed > node->applied + gap;
     bool full = node->proposal_count >= UNPROPOSED_MAX && nobody_proposes(node);
     if (error == API_OK && (behind || full)) error = API_ERROR_TOO_MANY_REQUESTS;
     /* Who logs in is nobody yet, whatever token is shown. */

@@ -19,6 +19,7 @@ import time
 import grpc
 
 import etcd
+import network
 from etcd import OURS, expect
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -489,6 +490,68 @@ def check_defragmentation(scratch):
     server.stop()
 
 
+def check_health_while_defragmenting(scratch):
+    """With the gate, who watches the health learns that the member is being defragmented, and that it is over."""
+    server = scratch.server("gate", flags=["--feature-gates=StopGRPCServiceOnDefrag=true"]).start()
+    seen = []
+    with etcd.Client(server) as client:
+        for i in range(200):
+            client.put(b"k%d" % i, b"x" * 100000)
+        stream = client.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=120)
+
+        def collect():
+            try:
+                for message in stream:
+                    seen.append(message[1])
+            except grpc.RpcError:
+                pass
+
+        collector = threading.Thread(target=collect)
+        collector.start()
+        for _ in range(20):  # one that is over at once is not noticed
+            ran = subprocess.run([ETCDCTL, f"--endpoints={server.endpoint}", "defrag"], env=CLEAN, capture_output=True, text=True,
+                                 timeout=60, check=False)
+            expect(ran.returncode == 0, ran.stdout + ran.stderr)
+            if 2 in seen:
+                break
+        wait_for(lambda: seen[-1:] == [1] and 2 in seen, f"the health went {seen}")
+        stream.cancel()
+        collector.join()
+    server.stop()
+
+
+def check_local_address(scratch):
+    """With the gate, connections to peers begin at the address that peers are told, even if it is the second of its kind."""
+    reason = network.available()
+    if reason is not None:
+        print(f"SetMemberLocalAddr: {reason}", flush=True)
+        return
+    net = network.Network(scratch)
+    servers = []
+    for n in range(2):
+        place = net.place()
+        second = f"{net.prefix}.{100 + n}"
+        subprocess.run(["ip", "-n", place.namespace, "addr", "add", f"{second}/24", "dev", "e0"], check=True)
+        server = scratch.server(f"local{n}", place=place, flags=["--feature-gates=SetMemberLocalAddr=true"])
+        url = f"http://{second}:{server.peer_port}"
+        server.flags += [f"--listen-peer-urls={url}", f"--initial-advertise-peer-urls={url}"]
+        server.second, server.told = second, f"{server.name}={url}"
+        servers.append(server)
+    for server in servers:
+        server.initial_cluster = ",".join(other.told for other in servers)
+        server.spawn()
+    for server in servers:
+        server.wait_ready()
+    one, other = servers
+    shown = subprocess.run([*one.place.command, "ss", "-Htn", "state", "established", "dst", other.second, "dport",
+                            f"= {other.peer_port}"], capture_output=True, text=True, check=True).stdout.splitlines()
+    starts = {line.split()[2].rpartition(":")[0] for line in shown}
+    expect(starts == {one.second}, f"connections to the other member begin at {starts}")
+    expect(line_of(one, "starting an etcd server")["local-address"] == one.second, "local-address in the log")
+    for server in servers:
+        server.kill()
+
+
 def check_memory_lock(scratch):
     if not os.access(RELEASE, os.X_OK):
         print("memory-mlock: no build without sanitizers (RELEASE_DIR)", flush=True)
@@ -543,8 +606,9 @@ EFFECTS = {
     "grpc-keepalive-interval": check_connections, "grpc-keepalive-timeout": check_connections,
     "socket-reuse-port": check_shared_port, "enable-grpc-gateway": check_limits_and_threads,
     "raft-read-timeout": check_silent_peer, "raft-write-timeout": check_silent_peer,
-    "memory-mlock": check_memory_lock, "feature-gates": check_limits_and_threads, "io-threads": check_limits_and_threads,
-    "initial-advertise-peer-urls": check_limits_and_threads, "initial-cluster": check_silent_peer,
+    "memory-mlock": check_memory_lock, "feature-gates": check_health_while_defragmenting, "io-threads": check_limits_and_threads,
+    "initial-advertise-peer-urls": check_local_address,
+    "initial-cluster": check_silent_peer,
     "initial-cluster-token": (CLUSTER_UNIT, "cluster_member_id"),
     "advertise-client-urls": check_limits_and_threads, "strict-reconfig-check": (CLUSTER_UNIT, "strict"),
     "max-cluster-version": check_limits_and_threads, "auto-compaction-mode": (SURFACE, "auto-compaction"),

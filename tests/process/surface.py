@@ -173,6 +173,20 @@ def check_fields(scratch):
         expect(not missing, f"{message}: {missing} are not in {lines[message]}")
 
 
+def check_signals(scratch):
+    """What ends a server, how, and what does not."""
+    for number, code in ((signal.SIGQUIT, 2), (signal.SIGHUP, -signal.SIGHUP), (signal.SIGINT, -signal.SIGINT)):
+        server = scratch.server(f"signal-{number}").start()
+        for ignored in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
+            server.process.send_signal(ignored)
+        with etcd.Client(server) as client:
+            client.put(b"k", b"v")
+        server.process.send_signal(number)
+        ended = server.process.wait(20)
+        expect(ended == code, f"signal {number} ended the server with {ended}:\n{server.log_tail()}")
+        expect(number != signal.SIGQUIT or "SIGQUIT: quit\n" in server.log_tail(), server.log_tail())
+
+
 def check_console_and_files(scratch):
     lines = scratch.path("lines.log")
     server = scratch.server("console", flags=["--log-format=console", f"--log-outputs={lines}"])
@@ -182,6 +196,12 @@ def check_console_and_files(scratch):
         first = log.readline()
     expect(re.match(r"\S+\tinfo\tserver/main\.c:\d+\tRunning: \t\{\"args\": \[", first), first)
     expect(os.path.getsize(server.log_path) == 0, "something was written besides the log file")
+    old = scratch.server("capnslog", flags=["--logger=capnslog"])
+    old.start()
+    old.stop()
+    with open(old.log_path, encoding="utf-8") as log:
+        for line in log:
+            expect(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6} [IW] \| [a-z]+: ", line), line)
 
 
 def check_config_file(scratch):
@@ -502,7 +522,7 @@ def run(scratch):
         except BaseException as failure:
             failures.append(f"{check.__name__}: {failure!r}")
 
-    checks = [check_life, check_fields, check_console_and_files, check_config_file, check_ports_and_locks, check_notification, check_http,
+    checks = [check_life, check_fields, check_signals, check_console_and_files, check_config_file, check_ports_and_locks, check_notification, check_http,
               check_metrics, check_no_space, check_slow_requests, check_http_alone, check_auto_compaction]
     threads = [threading.Thread(target=attempt, args=(check,)) for check in checks]
     for thread in threads:

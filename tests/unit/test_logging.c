@@ -84,6 +84,21 @@ static void console_lines_are_tab_separated(void **state)
     line_is(LOGGING_CONSOLE, &bare, "2026-01-02T12:04:05.678901Z\twarn\traft\tb.c:3\tdone\n");
 }
 
+static void old_lines_are_capnslogs(void **state)
+{
+    (void)state;
+    static const struct log_field fields[] = {{.key = "k", .kind = LOG_FIELD_STRING, .string = "v"},
+                                              {.kind = LOG_FIELD_ABSENT},
+                                              {.key = "n", .kind = LOG_FIELD_INT, .integer = 1}};
+    const struct log_record record = {.level = LOG_WARN,
+                                      .file = "../server/main.c",
+                                      .line = 2,
+                                      .message = "done",
+                                      .fields = fields,
+                                      .field_count = 3};
+    line_is(LOGGING_CAPNSLOG, &record, "2026-01-02 12:04:05.678901 W | server: done k=\"v\" n=1\n");
+}
+
 static void time_is_local_with_its_zone(void **state)
 {
     (void)state;
@@ -428,6 +443,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_lines_are_zaps),
         cmocka_unit_test(console_lines_are_tab_separated),
+        cmocka_unit_test(old_lines_are_capnslogs),
         cmocka_unit_test(time_is_local_with_its_zone),
         cmocka_unit_test(levels_have_zaps_names),
         cmocka_unit_test(lines_go_to_every_output),

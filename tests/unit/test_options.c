@@ -225,8 +225,6 @@ static void what_is_lacking_refuses_the_start(void **state)
             "--force-new-cluster=true: this release cannot force a new cluster out of an old one");
     refuses("--proxy=on", "", OPTIONS_REFUSED,
             "--proxy=on: there is no v2 proxy; clients reach the members' --advertise-client-urls");
-    refuses("--feature-gates=PriorityRequest=true", "", OPTIONS_REFUSED,
-            "--feature-gates=PriorityRequest=true: this release has no priorities of requests");
     /* The default, said aloud, asks for nothing. */
     accepts(&p, "--client-cert-auth=false --cert-file= --force-new-cluster=false", "");
     done(&p);
@@ -268,6 +266,27 @@ static void values_must_fit_together(void **state)
     accepts(&p, "--auto-compaction-mode=revision --auto-compaction-retention=1000", "");
     assert_int_equal(p.parsed.options.auto_compaction_revisions, 1000);
     assert_int_equal(p.parsed.options.auto_compaction_period, 0);
+    done(&p);
+}
+
+static void the_local_address_is_one_that_peers_are_told(void **state)
+{
+    (void)state;
+    struct parse p;
+    const char *urls = "--initial-advertise-peer-urls=http://127.0.0.1:1,http://[::1]:1,http://m:1,"
+                       "http://10.0.0.7:2,http://[2001:db8::1]:1 --feature-gates=SetMemberLocalAddr=";
+    char flags[512];
+    snprintf(flags, sizeof(flags), "%strue", urls);
+    accepts(&p, flags, "");
+    assert_string_equal(p.parsed.options.local_address, "10.0.0.7");
+    done(&p);
+    snprintf(flags, sizeof(flags), "%sfalse", urls);
+    accepts(&p, flags, "");
+    assert_string_equal(p.parsed.options.local_address, "");
+    done(&p);
+    accepts(&p, "--feature-gates=AllAlpha=true", "");
+    assert_true(p.parsed.options.gates[GATE_PRIORITY_REQUEST]);
+    assert_string_equal(p.parsed.options.local_address, "");
     done(&p);
 }
 
@@ -629,6 +648,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_lacking_refuses_the_start),
         cmocka_unit_test(values_must_fit_together),
         cmocka_unit_test(gates_are_named_in_full),
+        cmocka_unit_test(the_local_address_is_one_that_peers_are_told),
         cmocka_unit_test(tls_options_must_fit),
         cmocka_unit_test(a_file_alone_decides),
         cmocka_unit_test(a_file_has_blocks_lists_and_json),
