@@ -13,6 +13,19 @@ enum {
 
 static const uint64_t SIZE_MASK = ((uint64_t)1 << 56) - 1;
 
+/* --- frames --- */
+
+static uint64_t padding_of(uint64_t body)
+{
+    return (8 - body % 8) % 8;
+}
+
+static uint64_t header_of(uint64_t body)
+{
+    uint64_t padding = padding_of(body);
+    return padding == 0 ? body : body | (0x80 | padding) << 56;
+}
+
 /* --- writing --- */
 
 /* The body before the data: type, crc and the data's tag and size. All types are below 128. */
@@ -36,11 +49,9 @@ static uint8_t *put_head(uint8_t *at, enum wal_record_type type, uint32_t crc, s
 
 static void finish_frame(struct buf *out, size_t mark, size_t body_size)
 {
-    uint64_t padding = (8 - body_size % 8) % 8;
-    le64_put(out->data + mark,
-             padding == 0 ? (uint64_t)body_size : (uint64_t)body_size | (0x80 | padding) << 56);
     static const uint8_t zeros[8];
-    buf_append(out, zeros, (size_t)padding);
+    le64_put(out->data + mark, header_of(body_size));
+    buf_append(out, zeros, (size_t)padding_of(body_size));
 }
 
 /* Where the data goes when its crc takes the most room. */
@@ -179,17 +190,110 @@ static bool parse_record(struct wal_record *record, struct bytes body)
     return !reader.failed;
 }
 
-/* What to make of a frame that does not add up: torn if its write may have been cut off by a power loss. */
-static struct error *bad_frame(const struct wal_decoder *decoder, struct bytes frame, const char *what)
+/* ---- damage that looks like a torn write ----
+ *
+ * etcd takes a record whose size reaches beyond the file, or over sectors of zeros, for one whose write was
+ * cut off, and drops it together with everything behind it. But a size lies within one sector, which is
+ * written whole or not at all: it is right, or zero together with the rest of its sector. So when the record
+ * is whole by what its body says of itself, or when records are found where its body should be, then the size
+ * was damaged later, and what would be dropped had been acknowledged.
+ */
+
+/* A frame at the beginning of the bytes, whatever its checksum; returns its size, 0 when there is none. */
+static size_t parse_frame(struct wal_record *record, struct bytes bytes)
 {
-    if (in_last_source(decoder) &&
-        has_zero_sector(frame.data, frame.size, decoder->offset + WAL_FRAME_HEADER))
-        return torn(decoder, "a record has sectors that were not written");
-    return corrupt(decoder, what);
+    if (bytes.size < WAL_FRAME_HEADER) return 0;
+    uint64_t header = le64_get(bytes.data), body = header & SIZE_MASK, padding = padding_of(body);
+    size_t rest = bytes.size - WAL_FRAME_HEADER;
+    if (header != header_of(body) || body == 0 || body > rest || padding > rest - body ||
+        bytes.data[WAL_FRAME_HEADER] != (1 << 3 | WIRE_VARINT) ||
+        !parse_record(record, bytes_of(bytes.data + WAL_FRAME_HEADER, (size_t)body)))
+        return 0;
+    return WAL_FRAME_HEADER + (size_t)(body + padding);
+}
+
+/* Two records, one behind the other and in one chain. */
+static bool has_chained_records(struct bytes bytes)
+{
+    struct wal_record first, second;
+    for (size_t at = 0; at + WAL_FRAME_HEADER <= bytes.size; at += 8) {
+        size_t size = parse_frame(&first, bytes_of(bytes.data + at, bytes.size - at));
+        if (size == 0) continue;
+        struct bytes behind = bytes_of(bytes.data + at + size, bytes.size - at - size);
+        if (parse_frame(&second, behind) == 0 || second.type == WAL_CRC) continue;
+        if (crc32c(first.crc, second.data.data, second.data.size) == second.crc) return true;
+    }
+    return false;
+}
+
+/* Whether the bytes begin with a whole record of this chain, told without its frame, of another size. */
+static bool is_record_of_other_size(struct bytes bytes, uint32_t chain, uint64_t size)
+{
+    struct wire_reader reader = wire_reader_of(bytes);
+    struct wire_field type, crc, data;
+    return wire_next(&reader, &type) && type.number == 1 && type.type == WIRE_VARINT &&
+           wire_next(&reader, &crc) && crc.number == 2 && crc.type == WIRE_VARINT &&
+           wire_next(&reader, &data) && data.number == 3 && data.type == WIRE_LENGTH &&
+           crc32c(chain, data.bytes.data, data.bytes.size) == crc.value &&
+           (size_t)(data.bytes.data + data.bytes.size - bytes.data) != size;
+}
+
+/* *damaged: the size at the decoder's offset, which claims the bytes up to `end`, cannot be what was written.
+ */
+static struct error *check_size(struct wal_decoder *decoder, uint64_t header, uint64_t end, bool *damaged)
+{
+    const uint8_t *at = NULL;
+    uint64_t begin = decoder->offset + WAL_FRAME_HEADER, size = header & SIZE_MASK;
+    size_t rest = (size_t)(current_source(decoder)->size - begin);
+    *damaged = false;
+    TRY(look_at(decoder, begin, rest, &at));
+    if (at == NULL) return NULL;
+    *damaged = header != header_of(size) ||
+               is_record_of_other_size(bytes_of(at, rest), decoder->chain, size) ||
+               has_chained_records(bytes_of(at, (size_t)(end - begin)));
+    return NULL;
+}
+
+static struct error *damaged_size(const struct wal_decoder *decoder)
+{
+    return corrupt(decoder, "wal: the size of a record is damaged, not cut off: nothing is dropped");
+}
+
+/* The end of the log: a size of zero, and zeros up to the next sector. */
+static struct error *check_end(struct wal_decoder *decoder)
+{
+    const uint8_t *at = NULL;
+    uint64_t size = current_source(decoder)->size;
+    uint64_t end = (decoder->offset / WAL_SECTOR + 1) * WAL_SECTOR;
+    if (end > size) end = size;
+    size_t left = (size_t)(end - decoder->offset);
+    TRY(look_at(decoder, decoder->offset, left, &at));
+    for (size_t i = 0; at != NULL && i < left; i++)
+        if (at[i] != 0) return damaged_size(decoder);
+    return NULL;
+}
+
+/* What to make of a frame that does not add up: torn if its write may have been cut off by a power loss. */
+static struct error *bad_frame(struct wal_decoder *decoder, struct bytes frame, uint64_t header,
+                               const char *what)
+{
+    bool damaged;
+    if (!in_last_source(decoder) ||
+        !has_zero_sector(frame.data, frame.size, decoder->offset + WAL_FRAME_HEADER))
+        return corrupt(decoder, what);
+    TRY(check_size(decoder, header, decoder->offset + WAL_FRAME_HEADER + frame.size, &damaged));
+    return damaged ? damaged_size(decoder) : torn(decoder, "a record has sectors that were not written");
+}
+
+static struct error *too_long(struct wal_decoder *decoder, uint64_t header)
+{
+    bool damaged;
+    TRY(check_size(decoder, header, current_source(decoder)->size, &damaged));
+    return damaged ? damaged_size(decoder) : torn(decoder, "a record is longer than the file");
 }
 
 static struct error *check_chain(struct wal_decoder *decoder, const struct wal_record *record,
-                                 struct bytes frame)
+                                 struct bytes frame, uint64_t header)
 {
     if (record->type == WAL_CRC) {
         if (decoder->chain != 0 && record->crc != decoder->chain)
@@ -198,7 +302,7 @@ static struct error *check_chain(struct wal_decoder *decoder, const struct wal_r
         return NULL;
     }
     uint32_t chain = crc32c(decoder->chain, record->data.data, record->data.size);
-    if (chain != record->crc) return bad_frame(decoder, frame, "walpb: crc mismatch");
+    if (chain != record->crc) return bad_frame(decoder, frame, header, "walpb: crc mismatch");
     decoder->chain = chain;
     return NULL;
 }
@@ -215,17 +319,17 @@ static struct error *next_in_source(struct wal_decoder *decoder, struct wal_reco
     if (at == NULL) return torn(decoder, "the file became shorter");
     uint64_t header = le64_get(at);
     *end = header == 0;
-    if (*end) return NULL;
+    if (*end) return check_end(decoder);
     uint64_t padding = header >> 63 != 0 ? header >> 56 & 7 : 0, body = header & SIZE_MASK;
     rest -= WAL_FRAME_HEADER;
-    if (body > rest || padding > rest - body) return torn(decoder, "a record is longer than the file");
+    if (body > rest || padding > rest - body) return too_long(decoder, header);
     /* At most the size of a file on disk: safe to allocate. */
     TRY(look_at(decoder, decoder->offset + WAL_FRAME_HEADER, (size_t)(body + padding), &at));
     if (at == NULL) return torn(decoder, "the file became shorter");
     struct bytes frame = bytes_of(at, (size_t)(body + padding));
     if ((body + padding) % 8 != 0 || !parse_record(record, bytes_of(at, (size_t)body)))
-        return bad_frame(decoder, frame, "wal: a record is malformed");
-    TRY(check_chain(decoder, record, frame));
+        return bad_frame(decoder, frame, header, "wal: a record is malformed");
+    TRY(check_chain(decoder, record, frame, header));
     decoder->offset += WAL_FRAME_HEADER + body + padding;
     return NULL;
 }

@@ -673,7 +673,7 @@ static void stale_bytes_behind_the_end_are_cleared(void **state)
     memset(data, 'x', sizeof(data));
     save(wal, (struct raft_hard_state){0}, 1, 1, bytes_of(data, sizeof(data)));
     ok(wal_close(wal));
-    wipe(options.fs, good, 16, 0);
+    wipe(options.fs, good, 512 - good % 512, 0); /* its sector was not written, the next ones were */
     ok(wal_open(&options, directory, 0, 0, &wal, &content));
     assert_int_equal(content.entries.count, 0);
     assert_int_equal(wal_offset(wal), good);
@@ -740,7 +740,7 @@ static void a_huge_length_is_a_torn_record(void **state)
     struct fs_sim *sim = new_disk(9);
     struct wal_options options = options_of(sim, 8192);
     ok(fs_make_directory(options.fs, directory));
-    uint8_t huge[64] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x87};
+    uint8_t huge[64] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x81};
     put_segment(options.fs, "0000000000000000-0000000000000000.wal", bytes_of(huge, sizeof(huge)));
     struct wal *wal = NULL;
     struct wal_content content = {0};
@@ -749,6 +749,78 @@ static void a_huge_length_is_a_torn_record(void **state)
     /* Repair leaves an empty segment: no snapshot is in it, and there is nothing to cut off a second time. */
     fails(wal_recover(&options, directory, 0, 0, &wal, &content), ERROR_CORRUPT,
           "failed to read WAL, cannot be repaired: wal: snapshot not found");
+    fs_sim_free(sim);
+}
+
+static void put_bytes(struct fs *fs, uint64_t offset, const void *data, size_t size)
+{
+    struct fs_file *file = NULL;
+    ok(fs_open(fs, first_segment, FS_WRITE, &file));
+    ok(fs_file_pwrite(file, data, size, offset));
+    ok(fs_file_sync(file));
+    ok(fs_file_close(file));
+}
+
+/* Acknowledged entries would be dropped without a word, as etcd does. */
+static void a_damaged_size_is_not_taken_for_a_torn_write(void **state)
+{
+    (void)state;
+    enum { LAST = 4 };
+    static const uint8_t zeros[600];
+    for (uint64_t victim = 1; victim <= LAST; victim++)
+        for (size_t bit = 0; bit < 64; bit++) {
+            struct fs_sim *sim = new_disk(9);
+            struct wal_options options = options_of(sim, 1 << 16);
+            struct wal *wal = NULL;
+            struct wal_content content = {0};
+            uint64_t at = 0;
+            ok(wal_create(&options, directory, BYTES_LITERAL("metadata"), &wal));
+            for (uint64_t index = 1; index <= LAST; index++) {
+                if (index == victim) at = wal_offset(wal);
+                save(wal, (struct raft_hard_state){0}, 1, index, bytes_of(zeros, sizeof(zeros)));
+            }
+            ok(wal_close(wal));
+            struct buf file = {0};
+            ok(fs_read_file(options.fs, first_segment, 1 << 20, &file));
+            uint64_t size = le64_get(file.data + at) ^ UINT64_C(1) << bit;
+            uint8_t header[8];
+            le64_put(header, size);
+            put_bytes(options.fs, at, header, sizeof(header));
+            struct error *error = wal_recover(&options, directory, 0, 0, &wal, &content);
+            if (error == NULL) { /* a bit that says nothing */
+                assert_int_equal(content.entries.count, LAST);
+                ok(wal_close(wal));
+                wal_content_deinit(&content);
+            } else {
+                assert_int_equal(error->kind, ERROR_CORRUPT);
+                assert_non_null(strstr(error->text, first_segment));
+                error_free(error);
+                buf_clear(&file);
+                ok(fs_read_file(options.fs, first_segment, 1 << 20, &file));
+                assert_true(le64_get(file.data + at) == size && file.size == 1 << 16);
+            }
+            buf_deinit(&file);
+            fs_sim_free(sim);
+        }
+}
+
+/* One bit makes it the end of the log. */
+static void a_size_that_became_zero_is_damage(void **state)
+{
+    (void)state;
+    static const uint8_t zeros[8];
+    struct fs_sim *sim = new_disk(9);
+    struct wal_options options = options_of(sim, 8192);
+    struct wal *wal = NULL;
+    struct wal_content content = {0};
+    ok(wal_create(&options, directory, BYTES_LITERAL("metadata"), &wal));
+    uint64_t at = wal_offset(wal);
+    save(wal, (struct raft_hard_state){0}, 1, 1, BYTES_LITERAL("kept"));
+    ok(wal_close(wal));
+    put_bytes(options.fs, at, zeros, sizeof(zeros));
+    fails(wal_recover(&options, directory, 0, 0, &wal, &content), ERROR_CORRUPT,
+          "wal: the size of a record is damaged");
+    fails(wal_read(&options, directory, 0, 0, &content), ERROR_CORRUPT, first_segment);
     fs_sim_free(sim);
 }
 
@@ -1234,6 +1306,8 @@ int main(void)
         cmocka_unit_test(stale_bytes_behind_the_end_are_cleared),
         cmocka_unit_test(contradictions_have_etcds_texts),
         cmocka_unit_test(a_huge_length_is_a_torn_record),
+        cmocka_unit_test(a_damaged_size_is_not_taken_for_a_torn_write),
+        cmocka_unit_test(a_size_that_became_zero_is_damage),
         cmocka_unit_test(a_torn_segment_in_the_middle_is_corruption),
         cmocka_unit_test(missing_segments_have_etcds_texts),
         cmocka_unit_test(a_log_in_use_is_locked),
