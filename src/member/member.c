@@ -91,6 +91,17 @@ static struct error *join_cluster(const struct member_options *options, struct m
     return NULL;
 }
 
+/* A new log beside an old database: its entries would be taken for those that the database holds already. */
+static struct error *check_is_fresh(const struct member *member)
+{
+    uint64_t index = backend_consistent_index(member->backend);
+    if (index == 0) return NULL;
+    return error_new(ERROR_CORRUPT,
+                     "the database in %s holds entries up to index %llu, but there is no log in %s: restore "
+                     "the log, or remove both",
+                     member->directory.snap, (unsigned long long)index, member->directory.wal);
+}
+
 static struct error *start_new(const struct member_options *options, struct member *member)
 {
     struct cluster_initial initial = {0};
@@ -100,6 +111,7 @@ static struct error *start_new(const struct member_options *options, struct memb
         error = options->initial_cluster_exists ? join_cluster(options, member, &initial)
                                                 : found_cluster(options, member, &initial, first);
     if (error == NULL) error = open_backend(options, member);
+    if (error == NULL) error = check_is_fresh(member);
     if (error == NULL) error = write_first_log(first, member);
     if (error == NULL)
         log_info(options->logger, "starting local member", LOG_HEX("local-member-id", member->id),
@@ -161,12 +173,39 @@ static struct error *load_snapshot(const struct member_options *options, struct 
     return error;
 }
 
+/* The log ends in a torn record, which is to be cut off: not when more was lost than was being written. */
+static struct error *check_torn_log(const struct member *member, const struct raft_snapshot *snapshot)
+{
+    struct wal_content content = {0};
+    uint64_t held = backend_consistent_index(member->backend), last = snapshot->index;
+    TRY(wal_read(&member->wal_options, member->directory.wal, snapshot->index, snapshot->term, &content));
+    if (content.entries.count > 0) last = content.entries.items[content.entries.count - 1].index;
+    wal_content_deinit(&content);
+    if (held <= last) return NULL;
+    return error_new(ERROR_CORRUPT,
+                     "the log in %s is cut off behind index %llu, but the backend holds entries up to index "
+                     "%llu: more was lost than the end of a write, and nothing is repaired",
+                     member->directory.wal, (unsigned long long)last, (unsigned long long)held);
+}
+
+static struct error *open_log(struct member *member, const struct raft_snapshot *snapshot,
+                              struct wal_content *content)
+{
+    const char *directory = member->directory.wal;
+    struct error *error =
+        wal_open(&member->wal_options, directory, snapshot->index, snapshot->term, &member->wal, content);
+    if (!error_is(error, ERROR_TORN)) return error;
+    error_free(error);
+    TRY(check_torn_log(member, snapshot));
+    return wal_recover(&member->wal_options, directory, snapshot->index, snapshot->term, &member->wal,
+                       content);
+}
+
 static struct error *load_log(const struct member_options *options, struct member *member,
                               const struct raft_snapshot *snapshot)
 {
     struct wal_content content = {0};
-    TRY(wal_recover(&member->wal_options, member->directory.wal, snapshot->index, snapshot->term,
-                    &member->wal, &content));
+    TRY(open_log(member, snapshot, &content));
     struct error *error = take_metadata(member, buf_bytes(&content.metadata));
     if (error == NULL) {
         log_info(options->logger, "restarting local member", LOG_HEX("cluster-id", member->cluster_id),

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Snapshots and defragmentation of running servers, and what etcdutl makes of files.
 
-What ours saved, etcd 3.5's etcdutl restores and its server serves, and the other way round: the same keys, revisions,
-leases, HashKV. Damaged files are refused by name and stay as they were. Snapshots that are taken while others write are
+What ours saved, etcd 3.5's etcdutl (3.4's etcdctl) restores and its server serves, and the other way round: the same keys,
+revisions, leases, HashKV. One file makes a cluster of three. Damaged files are refused by name and stay as they were. Snapshots that are taken while others write are
 each a state that was; a client that does not read costs little memory; defragmentation loses nothing, also when the server
 is killed in the middle.
 
@@ -102,27 +102,37 @@ def compare(before, after, where):
         expect(value == after[name], f"{where}: {name} was {str(value)[:1500]}, is {str(after[name])[:1500]}")
 
 
+def file_tool(tools):
+    """Who works on snapshot files: etcdutl, but before 3.5 etcdctl."""
+    return "etcdutl" if os.access(os.path.join(tools, "etcdutl"), os.X_OK) else "etcdctl"
+
+
+def restore_member(tools, file, server, members, *flags):
+    cluster = ",".join(f"{member.name}={member.peer_url}" for member in members)
+    run_tool(tools, file_tool(tools), "snapshot", "restore", file, f"--data-dir={server.data}", f"--name={server.name}",
+             f"--initial-cluster={cluster}", f"--initial-advertise-peer-urls={server.peer_url}", *flags)
+
+
 def restore(scratch, tools, file, name, *flags):
-    """A server whose directory etcdutl of `tools` made from the file; not started."""
+    """A server whose directory the tools made from the file; not started."""
     server = scratch.server(name, program=os.path.join(tools, "etcd"))
-    url = f"http://127.0.0.1:{server.peer_port}"
-    run_tool(tools, "etcdutl", "snapshot", "restore", file, f"--data-dir={server.data}",
-             f"--name={server.name}", f"--initial-cluster={server.name}={url}", f"--initial-advertise-peer-urls={url}", *flags)
+    restore_member(tools, file, server, [server], *flags)
     return server
 
 
 # ---- between the two ----
 
 def hand_over(scratch, name, giver, taker, server_tools=None):
-    """What `giver` serves and saves, `taker`'s tools restore and its server serves; then both write on."""
+    """What `giver` serves, the other's etcdctl saves, `taker`'s tools restore and its server serves; then it writes on."""
     source = scratch.server(f"{name}-source", program=os.path.join(giver, "etcd")).start()
     file = scratch.path(f"{name}.db")
     with etcd.Client(source) as client:
         write_some(client)
         before = state(client)
-        run_tool(OUR_TOOLS, "etcdctl", f"--endpoints={source.endpoint}", "snapshot", "save", file)
+        saver = taker if giver == OUR_TOOLS else OUR_TOOLS
+        run_tool(saver, "etcdctl", f"--endpoints={source.endpoint}", "snapshot", "save", file)
     source.stop()
-    statuses = [json.loads(run_tool(tools, "etcdutl", "snapshot", "status", file, "-w", "json"))
+    statuses = [json.loads(run_tool(tools, file_tool(tools), "snapshot", "status", file, "-w", "json"))
                 for tools in {giver, taker}]
     for status in statuses:
         expect(status["hash"] == statuses[0]["hash"], f"{name}: statuses differ: {statuses}")
@@ -143,6 +153,49 @@ def hand_over(scratch, name, giver, taker, server_tools=None):
         expect(client.get(b"one more").count == 1, f"{name}: the put is lost")
     target.stop()
     print(f"{name}: the same after saving and restoring", flush=True)
+
+
+def restore_cluster(scratch, name, tools_of):
+    """Three members, each from the same file with the tools of its own program; also when one of them starts late."""
+    source = scratch.server(f"{name}-source").start()
+    file = scratch.path(f"{name}.db")
+    with etcd.Client(source) as client:
+        write_some(client)
+        before = state(client)
+        with open(file, "wb") as output:
+            output.write(snapshot_of(client))
+    source.stop()
+    members = [scratch.server(f"{name}-{number}", program=os.path.join(tools, "etcd"))
+               for number, tools in enumerate(tools_of)]
+    for member, tools in zip(members, tools_of):
+        restore_member(tools, file, member, members, f"--initial-cluster-token={name}", f"--wal-dir={member.data}.wal")
+        member.initial_cluster = ",".join(f"{m.name}={m.peer_url}" for m in members)
+        member.flags = [f"--wal-dir={member.data}.wal"]
+    for member in members[:2]:
+        member.spawn()
+    for member in members[:2]:
+        member.wait_ready(40)
+    with etcd.Client(members[0]) as client:
+        compare(before, state(client), f"{name}, two of three")
+        client.put(b"one more", b"")
+        revision = client.revision()
+    members[2].spawn()
+    members[2].wait_ready(40)
+    hashes = set()
+    for member in members:
+        with etcd.Client(member) as client:
+            expect(client.get(b"one more").count == 1, f"{name}: {member.name} misses a put")
+            expect(len(client.member_list_().members) == 3, f"{name}: {client.member_list_().members}")
+            answer = client.hash_kv(revision)
+            hashes.add((answer.hash, answer.compact_revision))
+    expect(len(hashes) == 1, f"{name}: HashKV differs: {hashes}")
+    for member in members:
+        member.process.terminate()
+    for member in members:
+        member.process.wait(40)
+        member.process = None
+        member.check_log()
+    print(f"{name}: a cluster of three from one file", flush=True)
 
 
 def bump_revision(scratch, tools, server_tools, name):
@@ -469,12 +522,18 @@ def run(scratch):
     refuse_damage(scratch)
     hash_of_file(scratch)
     hand_over(scratch, "ours-to-ours", ours, ours)
+    restore_cluster(scratch, "three", [ours, ours, ours])
     bump_revision(scratch, ours, ours, "bump")
     snapshots_under_load(scratch)
     slow_clients(scratch)
     defragment_under_load(scratch)
     kill_while_defragmenting(scratch)
     file, before = save_of_36(scratch)
+    if os.access(os.path.join(etcd.ETCD34, "etcdctl"), os.X_OK) and os.access(os.path.join(etcd.ETCD34, "etcd"), os.X_OK):
+        hand_over(scratch, "ours-to-3.4", ours, etcd.ETCD34)
+        hand_over(scratch, "3.4-to-ours", etcd.ETCD34, ours)
+    else:
+        print("no etcd 3.4 (ETCD34_BIN): snapshots were not exchanged with it", flush=True)
     if not real or not os.access(os.path.join(real, "etcdutl"), os.X_OK):
         etcd.skip("the part with etcd 3.5 (set ETCD35_BIN to its directory); the rest passed")
     hand_over(scratch, "ours-to-3.5", ours, real)
@@ -482,6 +541,7 @@ def run(scratch):
     hand_over(scratch, "restored-by-ours-served-by-3.5", ours, ours, server_tools=real)
     hand_over(scratch, "restored-by-3.5-served-by-ours", real, real, server_tools=ours)
     bump_revision(scratch, ours, real, "bump-3.5")
+    restore_cluster(scratch, "three-mixed", [ours, real, ours])
     older_takes_over(scratch, real, file, before, "at-3.6-restored-by-3.5")
     older_takes_over(scratch, ours, file, before, "at-3.6-restored-by-ours")
 
