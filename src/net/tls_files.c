@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -115,10 +116,14 @@ static struct error *read_certificates(struct bytes text, const char *path, STAC
         if (strcmp(name, PEM_STRING_X509) == 0 || strcmp(name, PEM_STRING_X509_OLD) == 0) {
             const unsigned char *at = data;
             X509 *certificate = d2i_X509(NULL, &at, size);
-            if (certificate == NULL)
+            if (certificate == NULL) {
                 error = error_new(ERROR_INVALID, "x509: malformed certificate in %s", path);
-            else
+            } else {
+                /* Has it take its extensions apart now, and not on several threads at the first handshakes.
+                 */
+                (void)X509_check_purpose(certificate, -1, 0);
                 sk_X509_push(list, certificate);
+            }
         }
         OPENSSL_free(name);
         OPENSSL_free(header);

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -387,7 +388,7 @@ def a_unix_socket(scratch, world):
 def self_signed(scratch):
     security = Security.__new__(Security)
     security.clients, security.peers, security.client = True, True, None
-    security.flags = ["--auto-tls", "--peer-auto-tls"]
+    security.flags = ["--auto-tls", "--peer-auto-tls", "--self-signed-cert-validity=3"]
     server = scratch.server("auto", security=security)
     security.authority = certificates.Pair(os.path.join(server.data, "fixtures/client/cert"))
     server.spawn()
@@ -400,6 +401,9 @@ def self_signed(scratch):
         for part in ("ECDSA" if "ECDSA" in text else "ecdsa-with-SHA512", "O = etcd", "IP Address:127.0.0.1", "P-521",
                      "TLS Web Server Authentication"):
             expect(part in text, f"{part} is not in {text}")
+        dates = certificates.openssl("x509", "-in", f"{directory}/cert.pem", "-noout", "-dates")
+        begin, end = (ssl.cert_time_to_seconds(line.split("=")[1]) for line in dates.split("\n")[:2])
+        expect(end - begin == 3 * 365 * 24 * 3600, f"another validity: {dates}")
     before = security.authority.serial()
     server.stop()
     server.start()
@@ -483,11 +487,13 @@ def cluster_over_tls(scratch, world, programs, flags=()):
 
 
 def members_over_tls(scratch, world):
-    cluster = cluster_over_tls(scratch, world, {name: etcd.OURS for name in ("s1", "s2", "s3")})
+    cluster = cluster_over_tls(scratch, world, {name: etcd.OURS for name in ("s1", "s2", "s3")},
+                               [f"--peer-crl-file={world.lists[0]}"])
     server = cluster.servers[0]
     peer = f"https://127.0.0.1:{server.peer_port}/version"
     for pair, reason in ((None, "tls: client didn't provide a certificate"),
                          (world.mallory, "certificate signed by unknown authority"),
+                         (world.carol, f"transport: certificate serial {world.carol.serial()} revoked"),
                          (world.elsewhere, "x509: certificate is valid for 10.9.8.7, not 127.0.0.1"),
                          (world.stranger, 'does not match any of DNSNames ["nowhere.invalid"]')):
         log = Log(server)

@@ -1,5 +1,6 @@
 /* TLS over transports in memory: both ends are ours, and the test carries the bytes between them. */
 #include "base/memory.h"
+#include "base/rng.h"
 #include "net/port.h"
 #include "net/self_signed.h"
 #include "net/tls.h"
@@ -339,6 +340,80 @@ static void test_reading_stops(void **state)
     turn(&pair);
     assert_string_equal(buf_string(&pair.server.received), "one");
     pair_stop(&pair);
+}
+
+/* What one side has sent, in its order. */
+struct sent {
+    struct buf bytes;
+    uint8_t next;
+};
+
+static void send_some(struct end *end, struct sent *sent, size_t size)
+{
+    if (!transport_is_open(end->outer) || transport_pending(end->outer) > (1 << 20)) return;
+    uint8_t *piece = mem_alloc(size);
+    for (size_t i = 0; i < size; i++) piece[i] = sent->next++;
+    buf_append(&sent->bytes, piece, size);
+    chain_append(transport_output(end->outer), bytes_of(piece, size));
+    free(piece);
+    transport_flush_later(end->outer);
+}
+
+static void disturb(struct end *end, struct sent *sent, struct rng *rng)
+{
+    static const size_t sizes[] = {1, 9, 100, 5000, 16384, 16385, 40000, 300000};
+    switch (rng_below(rng, 6)) {
+    case 0:
+        transport_read_stop(end->outer);
+        break;
+    case 1:
+        transport_read_start(end->outer);
+        break;
+    case 2:
+        transport_memory_limit(end->inner, rng_below(rng, 40000));
+        break;
+    case 3:
+        transport_memory_limit(end->inner, SIZE_MAX);
+        break;
+    default:
+        send_some(end, sent, sizes[rng_below(rng, sizeof(sizes) / sizeof(sizes[0]))]);
+        break;
+    }
+}
+
+/* Whatever is written in whatever pieces, with readers that pause and wires that clog, arrives in order. */
+static void test_random_traffic(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 2; seed++) {
+        struct rng rng;
+        rng_init(&rng, seed);
+        struct tls_config server = server_config(), client = client_config();
+        client.maximum = seed % 2 == 0 ? TLS_VERSION_1_2 : TLS_VERSION_1_3;
+        struct pair pair;
+        struct sent from_client = {0}, from_server = {0};
+        pair_start(&pair, &server, &client, "server.test");
+        for (int step = 0; step < 150; step++) {
+            disturb(&pair.client, &from_client, &rng);
+            disturb(&pair.server, &from_server, &rng);
+            loop_run_once(pair.loop, 0);
+            if (rng_below(&rng, 2) == 0) carry(&pair.client, &pair.server);
+            if (rng_below(&rng, 2) == 0) carry(&pair.server, &pair.client);
+        }
+        struct end *const ends[] = {&pair.client, &pair.server};
+        for (size_t i = 0; i < 2; i++) {
+            transport_read_start(ends[i]->outer);
+            transport_memory_limit(ends[i]->inner, SIZE_MAX);
+        }
+        for (int i = 0; i < 50; i++) turn(&pair);
+        assert_int_equal(pair.server.received.size, from_client.bytes.size);
+        assert_memory_equal(pair.server.received.data, from_client.bytes.data, from_client.bytes.size);
+        assert_int_equal(pair.client.received.size, from_server.bytes.size);
+        assert_memory_equal(pair.client.received.data, from_server.bytes.data, from_server.bytes.size);
+        buf_deinit(&from_client.bytes);
+        buf_deinit(&from_server.bytes);
+        pair_stop(&pair);
+    }
 }
 
 /* ---- what is refused ---- */
@@ -866,6 +941,7 @@ int main(void)
         cmocka_unit_test(test_both_ways),
         cmocka_unit_test(test_versions),
         cmocka_unit_test(test_large),
+        cmocka_unit_test(test_random_traffic),
         cmocka_unit_test(test_reading_stops),
         cmocka_unit_test(test_one_name_for_all),
         cmocka_unit_test(test_refused_servers),
