@@ -241,6 +241,10 @@ static void write_disk(struct metrics_writer *writer, struct metrics_sources *so
                    (double)metric_gauge_read(&sources->backend->defragmenting));
     seconds(writer, "etcd_snap_fsync_duration_seconds", "The latency distributions of fsync called by snap.",
             &sources->snap->fsync_duration);
+    seconds(writer, "etcd_snap_db_fsync_duration_seconds",
+            "The latency distributions of fsyncing .snap.db file", &sources->snap->db_fsync_duration);
+    seconds(writer, "etcd_snap_db_save_total_duration_seconds",
+            "The total latency distributions of v3 snapshot save", &sources->snap->db_save_duration);
     seconds(writer, "etcd_debugging_snap_save_marshalling_duration_seconds",
             "The marshalling cost distributions of save called by snapshot.",
             &sources->snap->marshalling_duration);
@@ -268,10 +272,6 @@ static const struct {
      0, 1},
     {"etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds", "histogram",
      "Bucketed histogram of index compaction pause duration.", 500000, 14, MILLISECONDS},
-    {"etcd_snap_db_fsync_duration_seconds", "histogram",
-     "The latency distributions of fsyncing .snap.db file", 1000000, 14, SECONDS},
-    {"etcd_snap_db_save_total_duration_seconds", "histogram",
-     "The total latency distributions of v3 snapshot save", 100000000, 10, SECONDS},
 };
 
 static void write_idle(struct metrics_writer *writer)

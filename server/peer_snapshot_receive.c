@@ -218,6 +218,7 @@ static void step(struct engine *engine, struct node *node, struct engine_task *t
 static void hand_in(struct peer_receiving *receiving)
 {
     int64_t took = clock_monotonic() - receiving->began;
+    metric_observe(&receiving->peers->config.snap_metrics->db_save_duration, (uint64_t)took);
     log_info(receiving->peers->logger, "received and saved database snapshot",
              LOG_HEX("local-member-id", receiving->peers->config.member_id),
              LOG_HEX("remote-snapshot-sender-id", receiving->message.from),

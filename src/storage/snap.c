@@ -278,8 +278,11 @@ struct error *snap_receive_database(const struct snap_options *options, const ch
     struct fs *fs = options->fs;
     bool exists = false;
     char *name = snap_database_path(directory, index);
+    uint64_t start = now(options);
     struct error *error = fs_exists(fs, name, &exists);
     if (error == NULL) error = exists ? fs_remove(fs, path) : sync_file(fs, path);
+    if (!exists && options->now != NULL && options->metrics != NULL)
+        metric_observe(&options->metrics->db_fsync_duration, now(options) - start);
     if (error == NULL && !exists) error = fs_rename(fs, path, name);
     if (error == NULL) error = fs_sync_directory(fs, directory);
     free(name);

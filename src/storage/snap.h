@@ -27,11 +27,14 @@ enum { SNAP_FILE_MAX = 1 << 30 }; /* bytes of a .snap file that are read at most
 struct snap_metrics {
     struct metric_histogram fsync_duration;
     struct metric_histogram save_duration, marshalling_duration;
+    struct metric_histogram db_fsync_duration, db_save_duration; /* of received databases */
 };
 #define SNAP_METRICS_INIT                                                                                    \
     {                                                                                                        \
         .fsync_duration = METRIC_HISTOGRAM(1000000, 14), .save_duration = METRIC_HISTOGRAM(1000000, 14),     \
-        .marshalling_duration = METRIC_HISTOGRAM(1000000, 14)                                                \
+        .marshalling_duration = METRIC_HISTOGRAM(1000000, 14),                                               \
+        .db_fsync_duration = METRIC_HISTOGRAM(1000000, 14),                                                  \
+        .db_save_duration = METRIC_HISTOGRAM(100000000, 10),                                                 \
     }
 
 /* Borrowed for the call. */

@@ -35,7 +35,7 @@ def metric(server, name):
     """The sum over all labels."""
     with urllib.request.urlopen(server.endpoint + "/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + "{"))
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((name + "{", name + " ")))
 
 
 def private_memory(server):
@@ -104,6 +104,8 @@ def a_follower_was_away(cluster, mib):
     peak = Peak(leader, away)
     seconds = caught_up(cluster, away, revision, peak)
     expect(received(away) > 0, f"{away.name} was brought up to date without a snapshot")
+    for name in ("etcd_snap_db_fsync_duration_seconds_count", "etcd_snap_db_save_total_duration_seconds_count"):
+        expect(away.program != etcd.OURS or metric(away, name) > 0, f"{away.name}: no {name}")
     expect(metric(leader, "etcd_network_snapshot_send_success") > 0, f"{leader.name} counts no snapshot sent")
     print(f"  {away.name} got a snapshot from {leader.name} within {seconds:.1f} s", flush=True)
     peak.report(indexes=mib * 16 * 4096)
