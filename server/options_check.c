@@ -395,6 +395,27 @@ static void append_roff(struct buf *out, const char *text)
     }
 }
 
+/* Where in a file it stands, if that is not under its name. */
+static void append_block(struct buf *out, const struct option *option)
+{
+    if (option->file == NULL) return;
+    if (*option->file == '\0') {
+        if (strcmp(option->name, "version") != 0 && strcmp(option->name, "config-file") != 0)
+            buf_append_string(out, "\nNot in a file.");
+        return;
+    }
+    buf_append_string(out, "\nIn a file: ");
+    for (const char *part = option->file; part != NULL; part = strchr(part, '/')) {
+        if (*part == '/') part++;
+        buf_append_string(out, part == option->file ? "" : ": ");
+        struct buf word = {0};
+        buf_append_bytes(&word, bytes_of(part, strcspn(part, "/")));
+        append_roff(out, buf_string(&word));
+        buf_deinit(&word);
+    }
+    buf_append_string(out, ".");
+}
+
 void options_manual(struct buf *out)
 {
     for (size_t i = 0; i < option_count; i++) {
@@ -411,6 +432,7 @@ void options_manual(struct buf *out)
             append_roff(out, option->initial);
             buf_append_string(out, ".");
         }
+        append_block(out, option);
         if (option->use == OPTION_REFUSED) {
             buf_append_string(out, "\nOther values are refused: ");
             append_roff(out, option->text);
