@@ -123,6 +123,7 @@ struct options {
     bool pre_vote;
     bool strict_reconfig_check;
     bool initial_election_tick_advance;
+    bool force_new_cluster;
     bool unsafe_no_fsync;
     bool socket_reuse_port;
     bool discovery_insecure_transport, discovery_insecure_skip_tls_verify;

@@ -24,12 +24,6 @@
         .offset = offsetof(struct options, field_), .initial = (initial_), .choices = (choices_),            \
         .help = (help_)                                                                                      \
     }
-/* What this release does not have: a value that asks for it refuses the start. */
-#define LACKING(name_, type_, file_, initial_, help_, text_)                                                 \
-    {                                                                                                        \
-        .name = (name_), .type = (type_), .use = OPTION_REFUSED, .initial = (initial_), .help = (help_),     \
-        .file = (file_), .text = (text_)                                                                     \
-    }
 /* Tunes what this release does not have, or what needs no tuning. */
 #define IDLE(name_, type_, file_, initial_, help_)                                                           \
     {                                                                                                        \
@@ -309,9 +303,8 @@ const struct option option_table[] = {
          "Silence after which a watch is told the revision; 0: 10m."),
     LIVE("bootstrap-defrag-threshold-megabytes", OPTION_UINT, bootstrap_defrag_threshold_megabytes, "0",
          "Free space in the database from which it is defragmented at the start; 0: never."),
-    LACKING("force-new-cluster", OPTION_BOOL, NULL, "false",
-            "Make this member the only one of a new cluster.",
-            "this release cannot force a new cluster out of an old one"),
+    LIVE("force-new-cluster", OPTION_BOOL, force_new_cluster, "false",
+         "Make this member the only one of its cluster, with the data it has: the others are lost for good."),
     LIVE("unsafe-no-fsync", OPTION_BOOL, unsafe_no_fsync, "false",
          "Do not wait for the disk: what was acknowledged may be lost."),
     FLAG_ONLY("config-file", OPTION_STRING, config_file, "",

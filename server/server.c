@@ -848,6 +848,7 @@ static struct error *open_member(struct server *server)
         .initial_advertise_peer_urls = options->initial_advertise_peer_urls,
         .initial_cluster_exists = strcmp(options->initial_cluster_state, "existing") == 0,
         .bootstrap = &bootstrap,
+        .force_new_cluster = options->force_new_cluster,
         .no_sync = options->unsafe_no_fsync,
         .quota_bytes = options_quota(options),
         .fs = fs_real(),

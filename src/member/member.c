@@ -2,6 +2,7 @@
 
 #include "api/message.h"
 #include "member/first_log.h"
+#include "member/force.h"
 #include "raft/memory_storage.h"
 #include "storage/snap.h"
 
@@ -201,12 +202,31 @@ static struct error *open_log(struct member *member, const struct raft_snapshot 
                        content);
 }
 
+/* --force-new-cluster. */
+static struct error *force_alone(const struct member_options *options, struct member *member,
+                                 const struct raft_snapshot *snapshot, struct wal_content *content)
+{
+    uint64_t first;
+    size_t old = 0;
+    bool must_sync;
+    TRY(member_force_alone(member->id, backend_consistent_index(member->backend), snapshot, content, &first,
+                           options->logger));
+    const struct raft_entries *entries = &content->entries;
+    while (old < entries->count && entries->items[old].index < first) old++;
+    TRY(wal_save(member->wal, &content->hard_state, entries->items + old, entries->count - old, &must_sync));
+    TRY(wal_sync(member->wal));
+    log_info(options->logger, "forcing restart member", LOG_HEX("cluster-id", member->cluster_id),
+             LOG_HEX("local-member-id", member->id), LOG_UINT("commit-index", content->hard_state.commit));
+    return NULL;
+}
+
 static struct error *load_log(const struct member_options *options, struct member *member,
                               const struct raft_snapshot *snapshot)
 {
     struct wal_content content = {0};
     TRY(open_log(member, snapshot, &content));
     struct error *error = take_metadata(member, buf_bytes(&content.metadata));
+    if (error == NULL && options->force_new_cluster) error = force_alone(options, member, snapshot, &content);
     if (error == NULL) {
         log_info(options->logger, "restarting local member", LOG_HEX("cluster-id", member->cluster_id),
                  LOG_HEX("local-member-id", member->id), LOG_UINT("commit-index", content.hard_state.commit));

@@ -41,6 +41,7 @@ struct member_options {
     const char *initial_advertise_peer_urls;
     bool initial_cluster_exists;              /* --initial-cluster-state existing; needs `bootstrap` */
     const struct member_bootstrap *bootstrap; /* NULL: nobody is asked */
+    bool force_new_cluster;                   /* a member with data becomes the only one of its cluster */
     bool no_sync;
     uint64_t quota_bytes; /* sizes the backend's map */
     struct fs *fs;

@@ -9,6 +9,7 @@ import sys
 
 sys.dont_write_bytecode = True
 
+import os
 import shutil
 import time
 
@@ -164,9 +165,64 @@ def run_replacement(scratch):
     cluster.stop()
 
 
-def both(scratch):
+def run_force(scratch):
+    """--force-new-cluster: two of three are lost for good, the third one becomes a cluster of its own."""
+    cluster = Cluster(scratch, {"p": etcd.OURS, "q": etcd.OURS, "r": etcd.OURS}, flags=["--snapshot-count=50"])
+    cluster.start()
+    writer = Writer(cluster)
+    wait_for("some writes", lambda: len(writer.acknowledged) > 200)
+    writer.finish()
+    cluster.catch_up()
+    cluster.join("learner", learner=True)
+    left, *lost = cluster.servers
+    with etcd.Client(left) as client:
+        revision = client.revision()
+        before = client.hash_kv(revision)
+    for server in cluster.servers:
+        server.kill()
+    for server in lost:
+        cluster.servers.remove(server)
+    left.start(["--force-new-cluster"])
+    with etcd.Client(left) as client:
+        expect([member.name for member in client.member_list_().members] == [left.name], "the lost ones are still members")
+        after = client.hash_kv(revision)
+        expect((after.hash, after.header.revision) == (before.hash, revision), f"HashKV {after} after {before}")
+        client.put(b"alone", b"v")
+    writer.check(left)
+    left.stop()
+    handed_over(left, writer)
+    left.start()
+    cluster.join("s")
+    cluster.join("t")
+    cluster.catch_up()
+    # Who comes back after all is told that it was removed.
+    lost[0].spawn()
+    code = lost[0].process.wait(LIMIT)
+    expect(code == 0 and "permanently removed" in lost[0].log_tail(), f"a lost one ended with {code}:\n{lost[0].log_tail()}")
+    lost[0].process = None
+    cluster.stop()
+    print("one of three went on alone and got company again", flush=True)
+
+
+def handed_over(server, writer):
+    """What was forced a real etcd understands."""
+    real = os.path.join(etcd.ETCD35, "etcd")
+    if not etcd.ETCD35 or not os.access(real, os.X_OK):
+        return
+    ours, server.program = server.program, real
+    server.start()
+    writer.check(server)
+    with etcd.Client(server) as client:
+        expect(len(client.member_list_().members) == 1, "a real etcd knows of more members")
+    server.process.send_signal(etcd.signal.SIGTERM)
+    server.process.wait(LIMIT)
+    server.program = ours
+
+
+def all_three(scratch):
     run(scratch)
     run_replacement(scratch)
+    run_force(scratch)
 
 
-etcd.main(both)
+etcd.main(all_three)

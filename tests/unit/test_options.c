@@ -221,8 +221,6 @@ static void what_is_lacking_refuses_the_start(void **state)
 {
     (void)state;
     struct parse p;
-    refuses("", "ETCD_FORCE_NEW_CLUSTER=true", OPTIONS_REFUSED,
-            "--force-new-cluster=true: this release cannot force a new cluster out of an old one");
     refuses("--proxy=on", "", OPTIONS_REFUSED,
             "--proxy=on: there is no v2 proxy; clients reach the members' --advertise-client-urls");
     /* The default, said aloud, asks for nothing. */
