@@ -588,8 +588,8 @@ def check_sample(scratch):
     server.stop()
 
 
-# Of these it is shown that they are taken; discovery.py uses their defaults.
-PLAIN = re.compile(r"discovery-(dial|request|keepalive)-.*|discovery-insecure-.*|discovery-(cert|key|cacert|user|password)")
+# Of these it is shown that they are taken.
+PLAIN = re.compile(r"discovery-keepalive-.*|discovery-insecure-skip-tls-verify")
 # Where the effect of each live option is shown: a check above, or (file, what stands there).
 SURFACE, CLUSTER_UNIT, LOGGING = "process/surface.py", "unit/test_cluster.c", "unit/test_logging.c"
 EFFECTS = {
@@ -613,7 +613,9 @@ EFFECTS = {
     "advertise-client-urls": check_limits_and_threads, "strict-reconfig-check": (CLUSTER_UNIT, "strict"),
     "max-cluster-version": check_limits_and_threads, "auto-compaction-mode": (SURFACE, "auto-compaction"),
     "auto-compaction-retention": (SURFACE, "--auto-compaction-retention"), "max-learners": check_learners,
-    "discovery-srv-name": ("process/discovery.py", "--discovery-srv-name"),
+    **{name: ("process/discovery.py", "--" + name) for name in (
+        "discovery-srv-name", "discovery-insecure-transport", "discovery-cacert", "discovery-cert", "discovery-key",
+        "discovery-user", "discovery-password", "discovery-dial-timeout", "discovery-request-timeout")},
     "downgrade-check-time": ("process/orders.py", "--downgrade-check-time"), "cors": (SURFACE, "--cors"),
     "host-whitelist": (SURFACE, "--host-whitelist"), "logger": ("unit/test_options.c", "--logger"),
     "log-outputs": (SURFACE, "--log-outputs"), "log-level": (LOGGING, "too fine"), "log-format": (SURFACE, "--log-format"),

@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 import threading
 
+import certificates
 import clusters
 import etcd
 from etcd import expect
@@ -90,6 +91,39 @@ def refusals(scratch):
         ended = subprocess.run([etcd.OURS, f"--data-dir={scratch.path('refused')}", *flags], capture_output=True, text=True,
                                timeout=20, check=False)
         expect(ended.returncode == 1 and text in ended.stderr, f"{flags}: {ended.stderr}")
+
+
+def by_secure_registry(scratch):
+    """The service asks for a certificate and for a user; a member that has neither is not let in."""
+    if certificates.OPENSSL is None:
+        print("no discovery over TLS: openssl is not there", flush=True)
+        return
+    authority = certificates.Authority(scratch.path("ca"), "ca")
+    server_pair = authority.issue("server", names="IP:127.0.0.1")
+    client_pair = authority.issue("client")
+    service = scratch.server("secure", security=certificates.Security(authority, server_pair, client_pair)).start()
+    tool = [os.path.join(os.path.dirname(etcd.OURS), "etcdctl"), f"--endpoints={service.endpoint}",
+            *service.security.tool_flags()]
+    for words in (["user", "add", "root:secret"], ["user", "grant-role", "root", "root"],
+                  ["put", "/_etcd/registry/safe/_config/size", "1"], ["auth", "enable"]):
+        ran = subprocess.run([*tool, *words], capture_output=True, text=True, timeout=60, check=False)
+        expect(ran.returncode == 0, f"{words}: {ran.stdout}{ran.stderr}")
+    asked = [f"--discovery-endpoints={service.endpoint}", "--discovery-token=safe", "--discovery-insecure-transport=false",
+             f"--discovery-cacert={authority.certificate}", f"--discovery-cert={client_pair.certificate}",
+             f"--discovery-key={client_pair.key}", "--discovery-dial-timeout=5s", "--discovery-request-timeout=5s"]
+    let_in, stranger = (members_of(scratch, name, [etcd.OURS], flags)[0] for name, flags in (
+        ("safe", asked + ["--discovery-user=root", "--discovery-password=secret"]),
+        ("wrong", asked + ["--discovery-user=root", "--discovery-password=guess"])))
+    stranger.spawn()
+    expect(stranger.process.wait(60) == 1 and "authentication failed" in stranger.log_tail(), stranger.log_tail())
+    let_in.start()
+    expect(names_of(let_in) == [let_in.name], "a cluster of one, found by TLS")
+    for server in (let_in, stranger):
+        for word in ("secret", "guess"):
+            expect(word not in server.log_tail(1 << 20), f"the password is in the log of {server.name}")
+    let_in.stop()
+    service.stop()
+    print("a member was let in by certificate and password", flush=True)
 
 
 # ---- the DNS ----
@@ -178,6 +212,7 @@ def run(scratch):
         by_registry(scratch, "atreal", real_service, [etcd.OURS] * 3)
         real_service.stop()
     service.stop()
+    by_secure_registry(scratch)
     by_srv_in_namespace(scratch)
 
 

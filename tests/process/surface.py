@@ -365,9 +365,13 @@ def check_metrics(scratch):
     families = parse_metrics(text)
     with open(os.path.join(HERE, "metric_families.txt"), encoding="utf-8") as wanted:
         for line in wanted:
-            name, kind = line.split()
+            name, kind, *labels = line.split()
             expect(name in families, f"{name} is missing")
             expect(families[name]["type"] == kind, f"{name} is a {families[name]['type']}, not a {kind}")
+            wanted_labels = labels[0].split(",") if labels else []
+            for _, found in families[name]["samples"]:
+                names = [label for label in re.findall(r'([A-Za-z_]+)="', found or "") if label not in ("le", "quantile")]
+                expect(names == wanted_labels, f"{name} has labels {names}, not {wanted_labels}")
     value = lambda name, labels=None: families[name.partition("|")[0]]["samples"][name.replace("|", ""), labels]
     expect(value("etcd_server_has_leader") == 1, "no leader")
     expect(value("etcd_mvcc_put_total") == 10, f"{value('etcd_mvcc_put_total')} puts")
