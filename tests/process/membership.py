@@ -173,7 +173,7 @@ def run_force(scratch):
     wait_for("some writes", lambda: len(writer.acknowledged) > 200)
     writer.finish()
     cluster.catch_up()
-    cluster.join("learner", learner=True)
+    cluster.join("listener", learner=True)
     left, *lost = cluster.servers
     with etcd.Client(left) as client:
         revision = client.revision()
