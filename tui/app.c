@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { STACK_MAX = 8, MESSAGE_FRAMES = 5 };
+enum { STACK_MAX = APP_VIEW_COUNT, MESSAGE_FRAMES = 5 };
 
 enum mode { MODE_VIEW, MODE_PROMPT, MODE_QUESTION };
 
@@ -82,6 +82,12 @@ void app_open(struct app *app, enum app_view view)
 void app_leave(struct app *app)
 {
     if (app->depth > 1) app->depth--;
+}
+
+void app_switch(struct app *app, enum app_view view)
+{
+    if (app->depth > 1) app->depth--;
+    app_open(app, view);
 }
 
 void app_message(struct app *app, enum model_severity severity, const char *format, ...)
@@ -274,6 +280,12 @@ struct app *app_new(const struct model *model, const struct app_edges *edges, co
     app->views[APP_OVERVIEW] = view_overview_new();
     app->views[APP_KEYS] = view_keys_new();
     app->views[APP_MEMBER] = view_member_new();
+    app->views[APP_RAFT] = view_raft_new();
+    app->views[APP_WATCHES] = view_watches_new();
+    app->views[APP_LEASES] = view_leases_new();
+    app->views[APP_MEMBERS] = view_members_new();
+    app->views[APP_MAINTENANCE] = view_maintenance_new();
+    app->views[APP_METRICS] = view_metrics_new();
     app->views[APP_PAGER] = view_pager_new();
     app->views[APP_HELP] = view_pager_new();
     app->stack[0] = APP_OVERVIEW;
@@ -301,11 +313,12 @@ static bool is_blank(struct bytes text)
     return true;
 }
 
-static void enter_command(struct app *app)
+void app_command(struct app *app, const char *line)
 {
-    const char *line = buf_string(&app->prompt.text);
-    if (is_blank(buf_bytes(&app->prompt.text))) return;
-    prompt_history_add(&app->commands, line);
+    if (app->command_runs) {
+        app_message(app, MODEL_WARNING, "a command is still running: Ctrl-C in its page stops it");
+        return;
+    }
     struct view *pager = app->views[APP_PAGER];
     struct buf title = {0};
     buf_printf(&title, ":%s", line);
@@ -316,6 +329,14 @@ static void enter_command(struct app *app)
     app->command_output = 0;
     app_open(app, APP_PAGER);
     app->edges.command(app->edges.context, line);
+}
+
+static void enter_command(struct app *app)
+{
+    const char *line = buf_string(&app->prompt.text);
+    if (is_blank(buf_bytes(&app->prompt.text))) return;
+    prompt_history_add(&app->commands, line);
+    app_command(app, line);
 }
 
 static void prompt_entered(struct app *app)
@@ -419,8 +440,13 @@ bool app_next_request(struct app *app, struct key_request *request)
 
 void app_answer(struct app *app, const struct key_answer *answer)
 {
-    struct view *keys = app->views[APP_KEYS];
-    keys->answer(keys, answer);
+    static const enum app_view views[] = {[KEY_REQUEST_LIST] = APP_KEYS,
+                                          [KEY_REQUEST_COUNT] = APP_KEYS,
+                                          [KEY_REQUEST_VALUE] = APP_KEYS,
+                                          [KEY_REQUEST_LEASE] = APP_LEASES,
+                                          [KEY_REQUEST_METRICS] = APP_METRICS};
+    struct view *view = app->views[views[answer->kind]];
+    view->answer(view, answer);
 }
 
 void app_change_done(struct app *app, const char *what, const char *error)
@@ -463,8 +489,8 @@ void app_command_ended(struct app *app, int status)
 
 /* ---- Drawing ---- */
 
-static int draw_bindings(struct app *app, struct canvas *canvas, int x, int y, const struct binding *bindings,
-                         size_t count)
+static int draw_bindings(struct app *app, struct canvas *canvas, int x, int y, int end,
+                         const struct binding *bindings, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const struct binding *binding = &bindings[i];
@@ -476,7 +502,7 @@ static int draw_bindings(struct app *app, struct canvas *canvas, int x, int y, c
         if (binding->run == run_filter && view->filter == NULL) continue;
         size_t key_size = strcspn(binding->shown, " ");
         int needed = (int)key_size + 1 + (int)strlen(binding->label);
-        if (x + needed >= canvas->width) continue;
+        if (x + needed >= end) continue;
         x += canvas_put(canvas, x, y, (int)key_size, STYLE_KEY, bytes_of(binding->shown, key_size));
         if (key_size > 1)
             x++;
@@ -487,13 +513,14 @@ static int draw_bindings(struct app *app, struct canvas *canvas, int x, int y, c
     return x;
 }
 
-/* The common keys first, quitting last. */
+/* The common keys first, quitting last: there is always room for that. */
 static void draw_bottom(struct app *app, struct canvas *canvas, int y)
 {
     const struct view *view = current(app);
-    int x = draw_bindings(app, canvas, 1, y, common, 3);
-    x = draw_bindings(app, canvas, x, y, view->bindings, view->binding_count);
-    draw_bindings(app, canvas, x, y, common + 3, COMMON - 3);
+    int end = canvas->width - (int)strlen(" q quit");
+    int x = draw_bindings(app, canvas, 1, y, end, common, 3);
+    x = draw_bindings(app, canvas, x, y, end, view->bindings, view->binding_count);
+    draw_bindings(app, canvas, x, y, canvas->width, common + 3, COMMON - 3);
 }
 
 static void draw_bottom_line(struct app *app, struct canvas *canvas)

@@ -9,7 +9,20 @@
 #include "tui/prompt.h"
 #include "tui/view.h"
 
-enum app_view { APP_OVERVIEW, APP_KEYS, APP_MEMBER, APP_PAGER, APP_HELP, APP_VIEW_COUNT };
+enum app_view {
+    APP_OVERVIEW,
+    APP_KEYS,
+    APP_MEMBER,
+    APP_RAFT,
+    APP_WATCHES,
+    APP_LEASES,
+    APP_MEMBERS,
+    APP_MAINTENANCE,
+    APP_METRICS,
+    APP_PAGER,
+    APP_HELP,
+    APP_VIEW_COUNT,
+};
 
 /* A change of data that the user has confirmed. Borrowed for the call. */
 struct app_change {
@@ -62,6 +75,10 @@ struct view *app_view(struct app *app, enum app_view view);
 /* Shows it; the one shown before comes back with app_leave. */
 void app_open(struct app *app, enum app_view view);
 void app_leave(struct app *app);
+/* Shows it in place of the present one, if that is not the overview. */
+void app_switch(struct app *app, enum app_view view);
+/* Runs an etcdctl command line, its output in the pager, as if it had been entered. */
+void app_command(struct app *app, const char *line);
 void app_message(struct app *app, enum model_severity severity, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void app_copy(struct app *app, struct bytes text);

@@ -10,14 +10,25 @@
 
 enum { METRICS_PAGE_MAX = 32 * 1024 * 1024 };
 
-enum question_kind { ASK_STATUS, ASK_METRICS, ASK_MEMBERS, ASK_ALARMS, ASK_LEASES, ASK_KEYS, ASK_CHANGE };
+enum question_kind {
+    ASK_STATUS,
+    ASK_METRICS,
+    ASK_MEMBERS,
+    ASK_ALARMS,
+    ASK_LEASES,
+    ASK_KEYS,
+    ASK_LEASE,
+    ASK_PAGE,
+    ASK_CHANGE
+};
 
 /* One thing under way. */
 struct question {
     struct collector *collector;
     enum question_kind kind;
-    uint64_t serial; /* of the member asked */
-    uint64_t id;     /* KEYS */
+    uint64_t serial;                 /* of the member asked */
+    uint64_t id;                     /* KEYS, LEASE, PAGE */
+    enum key_request_kind asked_for; /* KEYS */
     int64_t started;
     struct client_call *call; /* STATUS */
     int status;               /* METRICS: of HTTP */
@@ -47,7 +58,7 @@ struct collector {
 
 static bool is_of_round(enum question_kind kind)
 {
-    return kind != ASK_KEYS && kind != ASK_CHANGE;
+    return kind < ASK_KEYS;
 }
 
 static struct question *question_new(struct collector *collector, enum question_kind kind, uint64_t serial)
@@ -160,9 +171,7 @@ static void take_reply(struct collector *collector, const struct question *quest
         model_apply_alarms(model, (const Etcdserverpb__AlarmResponse *)(const void *)response, now);
         break;
     case ASK_LEASES:
-        model_apply_leases(model,
-                           ((const Etcdserverpb__LeaseLeasesResponse *)(const void *)response)->n_leases,
-                           now);
+        model_apply_leases(model, (const Etcdserverpb__LeaseLeasesResponse *)(const void *)response, now);
         break;
     default:
         break;
@@ -342,23 +351,33 @@ static struct scraper *scraper_of(struct collector *collector, const struct mode
     return scraper;
 }
 
+/* Asks a member for its metrics page; NULL when it is being asked, or has no address. */
+static struct question *start_page(struct collector *collector, enum question_kind kind,
+                                   const struct model_member *member,
+                                   const struct http1_client_handler *handler)
+{
+    struct endpoint endpoint;
+    if (is_asked(collector, kind, member->serial) || !endpoint_parse(member->endpoint, &endpoint))
+        return NULL;
+    struct scraper *scraper = scraper_of(collector, member, &endpoint);
+    struct question *question = question_new(collector, kind, member->serial);
+    struct http1_client_options options = {.method = "GET",
+                                           .target = "/metrics",
+                                           .deadline =
+                                               clock_monotonic() + COLLECT_TIMEOUT_SECONDS * LOOP_SECOND,
+                                           .handler = handler,
+                                           .context = question};
+    http1_client_request(scraper->http, &options);
+    endpoint_deinit(&endpoint);
+    return question;
+}
+
 static void ask_metrics(struct collector *collector, const struct model_member *member)
 {
     static const struct http1_client_handler handler = {.on_response = on_metrics_response,
                                                         .on_body = on_metrics_body,
                                                         .on_done = on_metrics_done};
-    struct endpoint endpoint;
-    if (is_asked(collector, ASK_METRICS, member->serial) || !endpoint_parse(member->endpoint, &endpoint))
-        return;
-    struct scraper *scraper = scraper_of(collector, member, &endpoint);
-    struct http1_client_options options = {.method = "GET",
-                                           .target = "/metrics",
-                                           .deadline =
-                                               clock_monotonic() + COLLECT_TIMEOUT_SECONDS * LOOP_SECOND,
-                                           .handler = &handler,
-                                           .context = question_new(collector, ASK_METRICS, member->serial)};
-    http1_client_request(scraper->http, &options);
-    endpoint_deinit(&endpoint);
+    (void)start_page(collector, ASK_METRICS, member, &handler);
 }
 
 /* Connections to members that are gone. */
@@ -394,7 +413,7 @@ static void on_keys(void *context, struct client_reply *reply)
 {
     struct question *question = context;
     struct collector *collector = question->collector;
-    struct key_answer answer = {.id = question->id, .now = clock_monotonic()};
+    struct key_answer answer = {.id = question->id, .kind = question->asked_for, .now = clock_monotonic()};
     struct buf why = {0};
     const Etcdserverpb__RangeResponse *response = (const void *)reply->response;
     if (reply->error != NULL) {
@@ -413,7 +432,7 @@ static void on_keys(void *context, struct client_reply *reply)
     buf_deinit(&why);
 }
 
-void collector_ask_keys(struct collector *collector, const struct key_request *request)
+static void ask_range(struct collector *collector, const struct key_request *request)
 {
     Etcdserverpb__RangeRequest range = ETCDSERVERPB__RANGE_REQUEST__INIT;
     range.key = message_binary(request->key);
@@ -426,9 +445,75 @@ void collector_ask_keys(struct collector *collector, const struct key_request *r
     range.serializable = collector->model->leader == 0;
     struct question *question = question_new(collector, ASK_KEYS, 0);
     question->id = request->id;
+    question->asked_for = request->kind;
     struct client_call_options options = {.deadline =
                                               client_now() + COLLECT_KEYS_TIMEOUT_SECONDS * LOOP_SECOND};
     client_call(collector->client, CLIENT_RANGE, &range.base, &options, on_keys, question);
+}
+
+static void on_lease(void *context, struct client_reply *reply)
+{
+    struct question *question = context;
+    struct collector *collector = question->collector;
+    struct key_answer answer = {.id = question->id, .kind = KEY_REQUEST_LEASE, .now = clock_monotonic()};
+    struct buf why = {0};
+    const Etcdserverpb__LeaseTimeToLiveResponse *response = (const void *)reply->response;
+    if (reply->error != NULL) {
+        say_error(reply->error, &why);
+        answer.error = buf_string(&why);
+    } else {
+        answer.lease = response->id;
+        answer.left = response->ttl;
+        answer.granted = response->grantedttl;
+        answer.keys = response->keys;
+        answer.key_count = response->n_keys;
+    }
+    question_free(question);
+    if (!collector->closed) collector->handler.on_key_answer(collector->handler.context, &answer);
+    buf_deinit(&why);
+}
+
+static void ask_lease(struct collector *collector, const struct key_request *request)
+{
+    Etcdserverpb__LeaseTimeToLiveRequest lease = ETCDSERVERPB__LEASE_TIME_TO_LIVE_REQUEST__INIT;
+    struct question *question = question_new(collector, ASK_LEASE, 0);
+    struct client_call_options options = bounded(NULL);
+    question->id = request->id;
+    lease.id = request->lease;
+    lease.keys = true;
+    client_call(collector->client, CLIENT_LEASE_TIME_TO_LIVE, &lease.base, &options, on_lease, question);
+}
+
+static void on_page_done(struct http1_client_request *request, const struct error *error)
+{
+    struct question *question = http1_client_request_context(request);
+    struct collector *collector = question->collector;
+    struct key_answer answer = {.id = question->id, .kind = KEY_REQUEST_METRICS, .now = clock_monotonic()};
+    answer.page = buf_bytes(&question->body);
+    answer.error = error != NULL ? error->text : question->status != 200 ? "the page is not there" : NULL;
+    if (!collector->closed) collector->handler.on_key_answer(collector->handler.context, &answer);
+    question_free(question);
+}
+
+static void ask_page(struct collector *collector, const struct key_request *request)
+{
+    static const struct http1_client_handler handler = {.on_response = on_metrics_response,
+                                                        .on_body = on_metrics_body,
+                                                        .on_done = on_page_done};
+    const struct model_member *member = model_member_by_serial(collector->model, request->member);
+    if (member == NULL) return;
+    struct question *question = start_page(collector, ASK_PAGE, member, &handler);
+    if (question != NULL) question->id = request->id;
+}
+
+void collector_ask_keys(struct collector *collector, const struct key_request *request)
+{
+    if (request->kind == KEY_REQUEST_LEASE)
+        ask_lease(collector, request);
+    else if (request->kind == KEY_REQUEST_METRICS)
+        ask_page(collector, request);
+    else
+        ask_range(collector, request);
 }
 
 /* ---- Changes ---- */

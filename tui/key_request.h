@@ -1,4 +1,5 @@
-/* key_request: questions about keys that the dashboard's pure parts want asked, and their answers.
+/* key_request: questions about keys, and other things too many to ask for every time, that the dashboard's
+ * pure parts want asked, and their answers.
  *
  * The tree and the value pane say what they want next (keyspace_next, key_detail_next); the collector asks
  * the cluster and gives the answer back by id. Nothing here does I/O.
@@ -11,9 +12,11 @@
 #include "kv.pb-c.h"
 
 enum key_request_kind {
-    KEY_REQUEST_LIST,  /* keys alone, ascending, at most `limit` */
-    KEY_REQUEST_COUNT, /* how many */
-    KEY_REQUEST_VALUE, /* one key with its value, at `revision` (0: now) */
+    KEY_REQUEST_LIST,    /* keys alone, ascending, at most `limit` */
+    KEY_REQUEST_COUNT,   /* how many */
+    KEY_REQUEST_VALUE,   /* one key with its value, at `revision` (0: now) */
+    KEY_REQUEST_LEASE,   /* the time that the lease `lease` has left, and its keys */
+    KEY_REQUEST_METRICS, /* the metrics page of the member `member` */
 };
 
 /* Borrowed until the next call of who made it. */
@@ -24,11 +27,14 @@ struct key_request {
     struct bytes range_end; /* empty: one key */
     int64_t limit;
     int64_t revision;
+    int64_t lease;
+    uint64_t member; /* its serial in the model */
 };
 
 /* Borrowed for the call. */
 struct key_answer {
     uint64_t id;
+    enum key_request_kind kind;
     const char *error; /* NULL: it came */
     bool is_compacted; /* the error says that the revision is gone */
     Mvccpb__KeyValue *const *kvs;
@@ -37,6 +43,11 @@ struct key_answer {
     int64_t count;
     int64_t revision; /* of the cluster */
     int64_t now;
+    /* LEASE: */
+    int64_t lease, left, granted; /* seconds; left: -1 when it is gone */
+    const ProtobufCBinaryData *keys;
+    size_t key_count;
+    struct bytes page; /* METRICS */
 };
 
 /* The end of the range of all keys with that prefix, as RangeRequest.range_end takes it. */

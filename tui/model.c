@@ -69,7 +69,7 @@ static struct model_member *add_member(struct model *model)
     struct model_member *member = mem_zalloc(1, sizeof(*member));
     member->serial = ++model->next_serial;
     member->lag = member->put_rate = member->range_rate = member->delete_rate = member->txn_rate = NAN;
-    member->failure_rate = member->proposal_rate = member->cpu = NAN;
+    member->failure_rate = member->proposal_rate = member->cpu = member->event_rate = NAN;
     member->fsync = member->commit = member->range = member->quota_used = NAN;
     model->members[model->member_count++] = member;
     return member;
@@ -358,10 +358,12 @@ void model_apply_alarms(struct model *model, const Etcdserverpb__AlarmResponse *
         if (!has_alarm(model->alarms, model->alarm_count, before[i])) tell_alarm(model, before[i], false);
 }
 
-void model_apply_leases(struct model *model, size_t count, int64_t now)
+void model_apply_leases(struct model *model, const Etcdserverpb__LeaseLeasesResponse *list, int64_t now)
 {
     answered(&model->lease_list, now);
-    model->leases = (double)count;
+    model->leases = (double)list->n_leases;
+    model->lease_id_count = list->n_leases < MODEL_LEASE_IDS_MAX ? list->n_leases : MODEL_LEASE_IDS_MAX;
+    for (size_t i = 0; i < model->lease_id_count; i++) model->lease_ids[i] = list->leases[i]->id;
 }
 
 /* ---- What follows ---- */
@@ -393,7 +395,7 @@ static const struct scrape *scrape_at(const struct model_member *member, size_t 
 static void derive_metrics(struct model *model, struct model_member *member)
 {
     member->put_rate = member->range_rate = member->delete_rate = member->txn_rate = NAN;
-    member->failure_rate = member->proposal_rate = member->cpu = NAN;
+    member->failure_rate = member->proposal_rate = member->cpu = member->event_rate = NAN;
     member->fsync = member->commit = member->range = NAN;
     member->has_metrics = member->scrape_count > 0 && model_is_fresh(model, &member->metrics);
     if (!member->has_metrics) return;
@@ -406,6 +408,7 @@ static void derive_metrics(struct model *model, struct model_member *member)
     member->delete_rate = scrape_rate(last->deletes, now->deletes, span);
     member->txn_rate = scrape_rate(last->txns, now->txns, span);
     member->failure_rate = scrape_rate(last->rpc_failures, now->rpc_failures, span);
+    member->event_rate = scrape_rate(last->watch_events, now->watch_events, span);
     member->proposal_rate = scrape_rate(last->proposals_committed, now->proposals_committed, span);
     member->cpu = scrape_rate(last->cpu, now->cpu, span);
     member->fsync = histogram_quantile(&first->fsync, &now->fsync, 0.99);

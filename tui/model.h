@@ -22,7 +22,8 @@ enum {
     MODEL_FINDINGS_MAX = 64,
     MODEL_WINDOW = 10, /* scrapes that a percentile looks back on */
     MODEL_TEXT = 160,
-    MODEL_LEASES_SECONDS = 10, /* between two looks at the leases: the answer lists them all */
+    MODEL_LEASE_IDS_MAX = 4096, /* further ones are only counted */
+    MODEL_LEASES_SECONDS = 10,  /* between two looks at the leases: the answer lists them all */
 };
 
 /* One kind of question to one member. */
@@ -61,6 +62,7 @@ struct model_member {
     bool is_up, is_fresh, has_metrics;
     double lag; /* entries behind the leader's index */
     double put_rate, range_rate, delete_rate, txn_rate, failure_rate, proposal_rate, cpu; /* per second */
+    double event_rate;           /* to watchers, per second */
     double fsync, commit, range; /* 99th percentiles, seconds */
     double quota_used;           /* fraction */
     int64_t down_since;          /* wall; 0: is up or was never seen */
@@ -118,6 +120,8 @@ struct model {
     struct model_alarm alarms[MODEL_MEMBERS_MAX * 2];
     size_t alarm_count;
     double leases, watchers, keys;
+    int64_t lease_ids[MODEL_LEASE_IDS_MAX]; /* ascending by what they have left, as the members tell them */
+    size_t lease_id_count;
 
     enum model_health health;
     size_t voters, voters_up, members_up;
@@ -156,7 +160,7 @@ void model_fail_metrics(struct model *model, uint64_t serial, const char *why);
 void model_apply_members(struct model *model, const Etcdserverpb__MemberListResponse *list, int64_t now,
                          int64_t wall);
 void model_apply_alarms(struct model *model, const Etcdserverpb__AlarmResponse *alarms, int64_t now);
-void model_apply_leases(struct model *model, size_t count, int64_t now);
+void model_apply_leases(struct model *model, const Etcdserverpb__LeaseLeasesResponse *list, int64_t now);
 void model_fail(struct model_fetch *fetch, const char *why);
 
 /* Derives everything else; once per interval. */

@@ -16,7 +16,9 @@ struct scrape {
     double proposals_pending;
     double leader_changes;                  /* counter */
     double slow_applies, slow_read_indexes; /* counters */
-    double watchers, watch_streams, slow_watchers;
+    double watchers, watch_streams, slow_watchers, pending_events;
+    double watch_events;       /* counter: sent to watchers */
+    double heartbeat_failures; /* counter: sent late, as a leader */
     double keys;
     double quota, db_size, db_in_use; /* bytes */
     double resident;                  /* bytes */

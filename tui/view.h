@@ -66,6 +66,12 @@ void selection_move(struct selection *selection, long rows);
 struct view *view_overview_new(void) __attribute__((returns_nonnull, warn_unused_result));
 struct view *view_keys_new(void) __attribute__((returns_nonnull, warn_unused_result));
 struct view *view_member_new(void) __attribute__((returns_nonnull, warn_unused_result));
+struct view *view_raft_new(void) __attribute__((returns_nonnull, warn_unused_result));
+struct view *view_watches_new(void) __attribute__((returns_nonnull, warn_unused_result));
+struct view *view_leases_new(void) __attribute__((returns_nonnull, warn_unused_result));
+struct view *view_members_new(void) __attribute__((returns_nonnull, warn_unused_result));
+struct view *view_maintenance_new(void) __attribute__((returns_nonnull, warn_unused_result));
+struct view *view_metrics_new(void) __attribute__((returns_nonnull, warn_unused_result));
 struct view *view_pager_new(void) __attribute__((returns_nonnull, warn_unused_result));
 
 /* Which member the member page shows. */

@@ -252,7 +252,7 @@ class Overview(Case):
             top.wait(re.compile(r"^▸ .*" + dead, re.M))
             top.send(up)
             top.wait(re.compile(r"^▸ m1", re.M))
-        for opening in (ENTER, "l", RIGHT):
+        for opening in (ENTER, RIGHT):
             top.send(opening)
             top.wait("member", "● answers", "raft term", "leader", f"http://{self.server.peer}")
             top.send(LEFT)
@@ -651,6 +651,161 @@ class Away(unittest.TestCase):
         top.wait("HEALTHY 1/1", "★ leader", "m1 answers again", absent="✖ down")
         top.send("q")
         self.assertEqual(top.ended(), 0)
+
+
+class Sheets(Case):
+    """The views behind r, w, l, m, d and v."""
+
+    def setUp(self):
+        self.server.clear()
+
+    def leases(self):
+        return [word for word in (self.server.control("lease", "list") or b"").decode().split("\n")[1:] if word]
+
+    def test_every_one_leads_to_every_other_and_back(self):
+        top = self.top()
+        top.wait("HEALTHY 1/1", "r raft", "w watch", "l leases", "m members", "q quit")
+        titles = {"r": "raft  term", "w": "watches  ", "l": "leases  ", "m": "members\n", "d": "maintenance\n", "v": "metrics  of m1"}
+        for first in titles:
+            top.send(first)
+            top.wait(" " + titles[first], "q quit")
+            for second in titles:
+                top.send(second)
+                top.wait(" " + titles[second])
+            top.send("q")
+            top.wait("findings")
+        for key, title in titles.items():
+            top.send(key)
+            top.wait(" " + title)
+            top.send("?")
+            top.wait("Keys of this view (", "how far each member is in the log", "every metric of a member")
+            top.send("q")
+            top.wait(" " + title)
+            for width, height in ((40, 10), (20, 3), (200, 60), (80, 24)):
+                top.resize(width, height)
+                top.pump(0.1)
+            top.wait(" " + title)
+            top.send("q")
+            top.wait("findings")
+
+    def test_raft_shows_how_far_members_are(self):
+        top = self.top()
+        top.send("r")
+        text = top.wait("raft  term", "leader m1", "quorum 1 of 1", re.compile(r"★ m1 +█+ +\d"), "no change since the start")
+        committed = lambda: int(re.search(r"commit ([\d,]+)", top.text()).group(1).replace(",", ""))
+        before = committed()
+        for i in range(5):
+            self.server.put("k", str(i))
+        deadline = time.monotonic() + PATIENCE
+        while committed() < before + 5:
+            self.assertLess(time.monotonic(), deadline, top.text())
+            top.pump(0.05)
+        top.send(ENTER)
+        top.wait("member  m1", "raft term")
+        top.send("q")
+        top.wait("raft  term")
+
+    def test_watches_are_counted(self):
+        top = self.top()
+        top.send("w")
+        top.wait("0 watchers in all", "Every watcher has what has happened")
+        watching = subprocess.Popen([ETCDCTL, "--endpoints", self.server.client, "watch", "--prefix", "a"],
+                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        try:
+            top.wait("1 watchers in all", re.compile(r"m1 +1 +1 +0 +0"))
+        finally:
+            watching.kill()
+            watching.wait()
+        top.wait("0 watchers in all")
+
+    def test_leases_show_time_and_keys_and_can_be_revoked(self):
+        grant = self.server.control("lease", "grant", "1000").decode().split()[1]
+        other = self.server.control("lease", "grant", "2000").decode().split()[1]
+        self.server.control("put", "with/lease", "v", "--lease=" + grant)
+        top = self.top()
+        top.send("l")
+        top.wait("2 in all", re.compile(rf"{grant} +9\d\ds +1000s +1  \"with/lease\""), re.compile(rf"{other} +\d+s +2000s +0"))
+        top.send("/", grant, ENTER)
+        top.wait("keys of the selected lease", '  "with/lease"', absent=other)
+        top.send("a")
+        top.wait(f"lease {grant} keepalived with TTL(1000)")
+        top.send("q", "x")
+        top.wait(f"Revoke lease {grant} and delete its keys? [y/N]")
+        top.send("n")
+        top.wait("(no output)")
+        self.assertEqual(self.server.get("with/lease"), "v")
+        top.send("q", "x")
+        top.wait(f"Revoke lease {grant} and delete its keys? [y/N]")
+        top.send("y")
+        top.wait(f"lease {grant} revoked")
+        self.assertIsNone(self.server.get("with/lease"))
+        top.send("q", ESCAPE)
+        top.wait(re.compile(rf"{other} +\d+s"), absent=grant)
+        self.server.control("lease", "revoke", other)
+
+    def test_members_are_added_and_removed(self):
+        top = self.top()
+        top.send("m")
+        top.wait(re.compile(r"[0-9a-f]+ +m1 +leader"), "1 voters, 1 of them answer; 0 learners", "1; 0 more may fail")
+        top.send("L")
+        top.wait("m1 leads already")
+        top.send("p")
+        top.wait("m1 is no learner")
+        top.send("a", "\x15", "m2 --learner --peer-urls=http://127.0.0.1:1", ENTER)
+        top.wait("added as learner to cluster")
+        top.send("q")
+        top.wait("1 learners", "unstarted")
+        row = next(line for line in top.screen.display if "unstarted" in line)
+        top.send("g" if top.row_with("unstarted") < top.row_with("leader") else "G", "x")
+        top.wait(re.compile("Remove member .* from the cluster. .y/N."))
+        top.send("y")
+        top.wait("removed from cluster")
+        top.send("q")
+        top.wait("0 learners", absent=row.split()[0])
+
+    def test_maintenance_defragments_compacts_and_disarms(self):
+        self.server.put("k", "1")
+        top = self.top()
+        top.send("d")
+        top.wait(re.compile(r"m1 +\d+K +\d+K +\d+% +2.0G"), "● none")
+        top.send("x")
+        top.wait("there is no alarm")
+        top.send("D")
+        top.wait("Defragment 1 member(s)?")
+        top.send("y")
+        top.wait("Finished defragmenting etcd member")
+        top.send("q", "H")
+        top.wait(re.compile(re.escape(self.server.client) + r", \d+"))
+        top.send("q")
+        revision = json.loads(self.server.control("get", "k", "-w", "json"))["header"]["revision"]
+        top.send("c", "\x15", str(revision), ENTER)
+        top.wait(f"Forget all history before revision {revision}?")
+        top.send("y")
+        top.wait(f"compacted revision {revision}")
+
+    def test_metrics_are_filtered_and_counted(self):
+        top = self.top()
+        top.send("v")
+        top.wait("metrics  of m1", "etcd_cluster_version")
+        top.send("/", "mvcc_put_total", ENTER)
+        text = top.wait("/mvcc_put_total", re.compile(r"etcd_mvcc_put_total +\d+"))
+        before = int(re.search(r"etcd_mvcc_put_total +(\d+)", text).group(1))
+        self.server.put("k", "1")
+        top.wait(re.compile(rf"etcd_mvcc_put_total +{before + 1}"))
+        top.send(ESCAPE)
+        top.wait("etcd_cluster_version")
+
+    def test_read_only_changes_nothing(self):
+        grant = self.server.control("lease", "grant", "1000").decode().split()[1]
+        top = self.top("--read-only")
+        for view, keys in (("l", "xa"), ("m", "aLxp"), ("d", "Dcx")):
+            top.send(view)
+            top.pump(0.3)
+            for key in keys:
+                top.send(key)
+                top.wait("is off: --read-only")
+        self.assertIn(grant, self.leases())
+        self.server.control("lease", "revoke", grant)
 
 
 class Once(Case):

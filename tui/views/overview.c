@@ -1,10 +1,9 @@
 /* The cluster at a glance: who is there, who leads, how fast, how full, what is wrong, what happened. */
 #include "base/memory.h"
-#include "tui/app.h"
 #include "tui/bar.h"
 #include "tui/findings.h"
+#include "tui/sheet.h"
 #include "tui/sparkline.h"
-#include "tui/table.h"
 #include "tui/units.h"
 
 #include <inttypes.h>
@@ -727,8 +726,9 @@ static void run_copy(struct view *view, struct app *app)
 
 static const struct binding bindings[] = {
     {{'k', INPUT_F(2)}, "k F2", "keys", "browse the keys", BINDING_BOTTOM, run_keys},
-    {{INPUT_ENTER, 'l', INPUT_RIGHT},
-     "Enter l",
+    SHEET_SIBLINGS,
+    {{INPUT_ENTER, INPUT_RIGHT},
+     "Enter",
      "member",
      "open the page of the selected member",
      BINDING_BOTTOM,
