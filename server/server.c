@@ -136,11 +136,12 @@ struct server {
 
 /* ---- set-up of the parts ---- */
 
+/* For one address; 0: there are too few descriptors to serve at all. */
 static size_t connection_limit(void)
 {
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
-    return limit.rlim_cur > RESERVED_DESCRIPTORS ? (size_t)limit.rlim_cur - RESERVED_DESCRIPTORS : 1;
+    return limit.rlim_cur > RESERVED_DESCRIPTORS ? (size_t)limit.rlim_cur - RESERVED_DESCRIPTORS : 0;
 }
 
 /* As many connections as the system lets us have. */
@@ -907,6 +908,10 @@ static struct error *bind_ports(struct server *server)
 {
     const struct options *options = server->options;
     bool has_http = *options->listen_client_http_urls != '\0';
+    if (connection_limit() == 0)
+        return error_new(ERROR_LIMIT,
+                         "file descriptor limit of etcd process is too low; please set higher (more than %d)",
+                         RESERVED_DESCRIPTORS);
     startup_log_urls(server->logger, "configuring peer listeners", "listen-peer-urls",
                      options->listen_peer_urls);
     TRY(listen_all(server, options->listen_peer_urls, TRAFFIC_PEER));

@@ -108,14 +108,21 @@ static struct error *write_all(int descriptor, const char *path, struct bytes da
     return fsync(descriptor) == 0 ? NULL : error_system(errno, "fsync %s", path);
 }
 
+/* Under its name only when it is whole: what is there is used for ever. */
 static struct error *write_file(const char *path, mode_t mode, BIO *text)
 {
-    char *data;
+    char *data, *unfinished = mem_printf("%s.tmp", path);
     long size = BIO_get_mem_data(text, &data);
-    int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-    if (descriptor < 0) return error_system(errno, "open %s", path);
-    struct error *error = write_all(descriptor, path, bytes_of(data, (size_t)size));
-    close(descriptor);
+    struct error *error = NULL;
+    int descriptor = open(unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (descriptor < 0) {
+        error = error_system(errno, "open %s", unfinished);
+    } else {
+        error = write_all(descriptor, unfinished, bytes_of(data, (size_t)size));
+        close(descriptor);
+    }
+    if (error == NULL && rename(unfinished, path) != 0) error = error_system(errno, "rename %s", unfinished);
+    free(unfinished);
     return error;
 }
 

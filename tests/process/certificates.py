@@ -3,6 +3,7 @@ import os
 import shutil
 import ssl
 import subprocess
+import threading
 
 import etcd
 from etcd import grpc
@@ -10,6 +11,7 @@ from etcd import grpc
 OPENSSL = shutil.which("openssl")
 
 _COUNTER = [0]
+_BOOKS = threading.Lock()  # the books that `openssl ca` keeps are for one at a time
 
 
 def openssl(*arguments, directory="."):
@@ -41,12 +43,16 @@ class Pair:
 
 
 class Authority(Pair):
-    def __init__(self, directory, name, kind=("ec", "-pkeyopt", "ec_paramgen_curve:P-256")):
+    """With a signer it stands between: its certificates come with its own behind them, and who trusts the signer trusts it."""
+
+    def __init__(self, directory, name, kind=("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), signer=None):
         super().__init__(os.path.join(directory, name))
         self.directory, self.name, self.kind = directory, name, kind
+        self.signer = signer
         os.makedirs(directory, exist_ok=True)
         openssl("req", "-x509", "-newkey", *kind, "-nodes", "-keyout", self.key, "-out", self.certificate, "-days", "30",
-                "-subj", f"/CN={name}", directory=directory)
+                "-subj", f"/CN={name}", *(("-CA", signer.certificate, "-CAkey", signer.key) if signer else ()),
+                directory=directory)
         with open(self.path("conf"), "w") as conf:
             conf.write(f"[ca]\ndefault_ca=c\n[c]\ndatabase={self.path('index')}\ncrlnumber={self.path('number')}\n"
                        f"serial={self.path('serial')}\nnew_certs_dir={directory}\ndefault_md=sha256\n"
@@ -68,17 +74,22 @@ class Authority(Pair):
                 f"/CN={common or name}", "-addext", "extendedKeyUsage=serverAuth,clientAuth",
                 *(("-addext", f"subjectAltName={names}") if names else ()))
         dates = ("-startdate", start, "-enddate", end) if end else ("-days", "20")
-        openssl("ca", "-batch", "-notext", "-config", self.path("conf"), "-keyfile", self.key, "-cert", self.certificate,
-                "-in", request, "-out", pair.certificate, *dates)
+        with _BOOKS:
+            openssl("ca", "-batch", "-notext", "-config", self.path("conf"), "-keyfile", self.key, "-cert", self.certificate,
+                    "-in", request, "-out", pair.certificate, *dates)
+        if self.signer:
+            with open(self.certificate, encoding="ascii") as own, open(pair.certificate, "a", encoding="ascii") as out:
+                out.write(own.read())
         return pair
 
     def revoke(self, *pairs, form="PEM"):
         """A list of these and all that were revoked before."""
-        for pair in pairs:
-            openssl("ca", "-config", self.path("conf"), "-keyfile", self.key, "-cert", self.certificate, "-revoke",
-                    pair.certificate)
+        books = ("-config", self.path("conf"), "-keyfile", self.key, "-cert", self.certificate)
         text = self.path("crl.pem")
-        openssl("ca", "-config", self.path("conf"), "-keyfile", self.key, "-cert", self.certificate, "-gencrl", "-out", text)
+        with _BOOKS:
+            for pair in pairs:
+                openssl("ca", *books, "-revoke", pair.certificate)
+            openssl("ca", *books, "-gencrl", "-out", text)
         if form == "PEM":
             return text
         binary = self.path("crl.der")

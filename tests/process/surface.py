@@ -233,6 +233,11 @@ def check_ports_and_locks(scratch):
     expect(port_taken.process.wait(20) == 1, "a taken port did not end the server with 1")
     expect(f"listen tcp 127.0.0.1:{holder.port}: bind: address already in use" in port_taken.log_tail(),
            port_taken.log_tail())
+    few = scratch.path("few descriptors")
+    done = subprocess.run(["sh", "-c", 'ulimit -n 150 && exec "$@"', "sh", OURS, f"--data-dir={few}"], capture_output=True,
+                          text=True, timeout=20)
+    expect(done.returncode == 1 and "file descriptor limit of etcd process is too low; please set higher" in done.stderr,
+           f"150 descriptors: {done}")
     waiting = etcd.Server(holder.data)
     waiting.log_path = scratch.path("waiting.log")
     scratch.servers.append(waiting)

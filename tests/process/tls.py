@@ -10,6 +10,7 @@ import sys
 
 sys.dont_write_bytecode = True
 
+import concurrent.futures
 import json
 import os
 import shutil
@@ -52,6 +53,7 @@ class World:
         self.mallory = self.other.issue("mallory", common="alice")
         self.elsewhere = issue("elsewhere", names="IP:10.9.8.7")
         self.stranger = issue("stranger", names="DNS:nowhere.invalid")
+        self.local = issue("local", names="DNS:localhost")
         self.carol = issue("carol")
         self.lists = [self.authority.revoke(self.bob, self.carol), self.authority.revoke(form="DER")]
 
@@ -336,6 +338,8 @@ def metrics_check_the_address(scratch, world, program):
         done = curl(f"https://127.0.0.1:{metrics}/health", server.security, pair)
         expect(done.returncode != 0 and not done.stdout, f"{reason}: {done}")
         log.wait(REJECTED, reason)
+    done = curl(f"https://127.0.0.1:{metrics}/health", server.security, world.local)
+    expect('"health":"true"' in done.stdout, f"a name that leads to the address: {done}")
     server.stop()
 
 
@@ -351,6 +355,35 @@ def old_protocols_by_flag(scratch, world):
     log = Log(server)
     s_client(server, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256", pair=world.alice)
     log.wait(REJECTED, "tls: no cipher suite supported by both client and server")
+    server.stop()
+
+
+def authorities_of_the_system(scratch, world, program):
+    """--client-cert-auth alone trusts whom the system trusts."""
+    flags = [f"--cert-file={world.server.certificate}", f"--key-file={world.server.key}", "--client-cert-auth"]
+    security = Security(world.authority, world.server, world.alice, flags=flags)
+    security.flags = flags
+    server = scratch.server(f"system-{os.path.basename(os.path.dirname(program))}", program=program, security=security,
+                            environment={"SSL_CERT_FILE": world.authority.certificate, "SSL_CERT_DIR": "/nowhere"}).start()
+    expect('"health":"true"' in s_client(server, pair=world.alice), "the system's authority is not trusted")
+    expect_rejected(world, server, world.mallory, "unknown authority")
+    server.stop()
+
+
+def authorities_in_between(scratch, world, program):
+    """Certificates that an authority in between has signed: the server shows it, clients bring it."""
+    between = Authority(scratch.path("certificates"), f"between-{os.path.basename(os.path.dirname(program))}",
+                        signer=world.authority)
+    security = Security(world.authority, between.issue("inner-server", names="IP:127.0.0.1"), between.issue("inner-client"))
+    server = scratch.server(between.name, program=program, security=security).start()
+    expect('"health":"true"' in s_client(server, "-cert_chain", security.client.certificate, pair=security.client),
+           "a chain of certificates was refused")
+    done = tool(OUR_CTL, server, "put", "chain", "1")
+    expect(done.stdout == "OK\n", f"etcdctl with a chain: {done}")
+    alone = certificates.Pair(security.client.key[:-4] + "-alone")
+    certificates.openssl("x509", "-in", security.client.certificate, "-out", alone.certificate)
+    shutil.copy(security.client.key, alone.key)
+    expect_rejected(world, server, alone, "unknown authority")
     server.stop()
 
 
@@ -523,6 +556,14 @@ def members_must_have_the_name(scratch, world):
         server.kill()
 
 
+def the_address_need_not_fit(scratch, world):
+    security = Security(world.authority, world.server, world.alice, peers=True, flags=["--peer-skip-client-san-verification"])
+    server = scratch.server("skip", security=security).start()
+    done = curl(f"https://127.0.0.1:{server.peer_port}/version", None, world.elsewhere, "--cacert", world.authority.certificate)
+    expect("etcdserver" in done.stdout, f"the address was compared: {done}")
+    server.stop()
+
+
 def members_with_real_ones(scratch, world):
     cluster = cluster_over_tls(scratch, world, {"t1": REAL, "t2": etcd.OURS, "t3": REAL})
     for server in cluster.servers:
@@ -570,32 +611,24 @@ def bad_flags_refuse_the_start(scratch, world):
                    f"{program} {flags} says {server.log_tail()}, not {says}")
 
 
-def run(scratch):
-    if not certificates.OPENSSL or not CURL:
-        etcd.skip("no openssl or no curl command")
-    world = World(scratch.path("certificates"))
-    programs = [program for program in (REAL, etcd.OURS) if program]
-    begun = time.monotonic()
+def against(scratch, world, program):
+    """What real etcd is asked as well."""
+    server = one_server(scratch, world, f"m-{'ours' if program == etcd.OURS else 'real'}", program).start()
+    the_matrix(world, server)
+    plain_text_is_refused(server)
+    half_a_handshake_is_told(server)
+    who_may_come_in(world, server)
+    others_may_come_in(world, server)
+    tools_are_refused(world, server)
+    server.stop()
+    revoked_and_wrong_names(scratch, world, program)
+    metrics_check_the_address(scratch, world, program)
+    the_name_is_the_user(scratch, world, program)
+    authorities_of_the_system(scratch, world, program)
+    authorities_in_between(scratch, world, program)
 
-    def done(what):
-        nonlocal begun
-        print(f"{what}: {time.monotonic() - begun:.1f} s", flush=True)
-        begun = time.monotonic()
 
-    for program in programs:
-        server = one_server(scratch, world, f"m-{'ours' if program == etcd.OURS else 'real'}", program).start()
-        the_matrix(world, server)
-        plain_text_is_refused(server)
-        half_a_handshake_is_told(server)
-        who_may_come_in(world, server)
-        others_may_come_in(world, server)
-        tools_are_refused(world, server)
-        server.stop()
-        done(f"matrix, {program}")
-        revoked_and_wrong_names(scratch, world, program)
-        metrics_check_the_address(scratch, world, program)
-        the_name_is_the_user(scratch, world, program)
-        done(f"revoked and wrong names, {program}")
+def one_of_ours(scratch, world):
     plain = scratch.server("plain").start()
     tls_to_plain_text_is_refused(plain)
     plain.stop()
@@ -604,17 +637,33 @@ def run(scratch):
     both_on_one_port(scratch, world)
     a_unix_socket(scratch, world)
     self_signed(scratch)
-    done("lists, versions, one port, unix, self-signed")
-    renewal_under_load(scratch, world)
-    done("renewal")
+    the_address_need_not_fit(scratch, world)
+    bad_flags_refuse_the_start(scratch, world)
+
+
+def clusters(scratch, world):
     members_over_tls(scratch, world)
     members_must_have_the_name(scratch, world)
-    done("members")
     if REAL:
         members_with_real_ones(scratch, world)
-        done("members with real ones")
-    bad_flags_refuse_the_start(scratch, world)
-    done("bad flags")
+
+
+def run(scratch):
+    if not certificates.OPENSSL or not CURL:
+        etcd.skip("no openssl or no curl command")
+    world = World(scratch.path("certificates"))
+    steps = [(renewal_under_load,), (clusters,), (one_of_ours,), (against, etcd.OURS)]
+    if REAL:
+        steps.insert(0, (against, REAL))
+
+    def take(step, *arguments):
+        begun = time.monotonic()
+        step(scratch, world, *arguments)
+        print(f"{' '.join([step.__name__, *arguments])}: {time.monotonic() - begun:.1f} s", flush=True)
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(take, *step) for step in steps]:
+            done.result()
 
 
 etcd.main(run)
