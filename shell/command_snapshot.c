@@ -1,5 +1,6 @@
-/* snapshot save: the backend's snapshot as a file. */
+/* snapshot: the backend's snapshot as a file. */
 #include "shell/commands.h"
+#include "shell/etcdutl.h"
 #include "shell/shell.h"
 
 #include <ctype.h>
@@ -175,7 +176,38 @@ static const struct command snapshot_save = {.name = "save",
                                              .summary =
                                                  "Stores an etcd node backend snapshot to a given file",
                                              .run = run_save};
-static const struct command *const snapshot_children[] = {&snapshot_save, NULL};
+
+/* ---- what has moved to etcdutl ---- */
+
+static int run_status(struct shell *shell, const struct invocation *line)
+{
+    shell_print_error(shell, "Deprecated: Use `etcdutl snapshot status` instead.\n\n");
+    return etcdutl_snapshot_status.run(shell, line);
+}
+
+static const struct command snapshot_status = {
+    .name = "status",
+    .usage = "<filename>",
+    .summary = "[deprecated] Gets backend snapshot status of a given file; use etcdutl",
+    .run = run_status,
+};
+
+static int run_restore(struct shell *shell, const struct invocation *line)
+{
+    shell_print_error(shell, "Deprecated: Use `etcdutl snapshot restore` instead.\n\n");
+    return etcdutl_snapshot_restore.run(shell, line);
+}
+
+static const struct command snapshot_restore = {
+    .name = "restore",
+    .usage = "<filename> [options]",
+    .summary = "[deprecated] Restores an etcd member snapshot to an etcd directory; use etcdutl",
+    .flags = etcdutl_restore_flags,
+    .run = run_restore,
+};
+
+static const struct command *const snapshot_children[] = {&snapshot_save, &snapshot_restore, &snapshot_status,
+                                                          NULL};
 
 const struct command command_snapshot = {
     .name = "snapshot",

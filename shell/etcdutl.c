@@ -34,64 +34,7 @@ static const struct command root = {
     .children = root_children,
 };
 
-/* ---- what commands share ---- */
-
-static void append_time(struct buf *line)
-{
-    struct tm parts;
-    char date[32], zone[8];
-    time_t now = time(NULL);
-    localtime_r(&now, &parts);
-    strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &parts);
-    strftime(zone, sizeof(zone), "%z", &parts);
-    if (parts.tm_gmtoff == 0)
-        buf_printf(line, "%sZ", date);
-    else
-        buf_printf(line, "%s%.3s:%s", date, zone, zone + 3);
-}
-
-static const char *last_two_parts(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    while (slash != NULL && slash > path && slash[-1] != '/') slash--;
-    return slash == NULL ? path : slash;
-}
-
-static void emit(void *context, const struct log_record *record)
-{
-    struct buf line = {0};
-    (void)context;
-    append_time(&line);
-    buf_printf(&line, "\t%s\t%s:%d\t%s", log_level_name(record->level), last_two_parts(record->file),
-               record->line, record->message);
-    const char *between = "\t{";
-    for (size_t i = 0; i < record->field_count; i++) {
-        if (record->fields[i].kind == LOG_FIELD_ABSENT) continue;
-        buf_append_string(&line, between);
-        text_json_quote(&line, bytes_from_string(record->fields[i].key), false);
-        buf_append_string(&line, ": ");
-        log_field_write(&line, &record->fields[i], ", ");
-        between = ", ";
-    }
-    buf_append_string(&line, between[0] == ',' ? "}\n" : "\n");
-    struct shell_streams streams = shell_standard_streams();
-    streams.err.write(streams.err.context, buf_bytes(&line));
-    buf_deinit(&line);
-}
-
-const struct logger *etcdutl_logger(void)
-{
-    static const struct logger logger = {.level = LOG_INFO, .emit = emit};
-    return &logger;
-}
-
-int etcdutl_fail(struct shell *shell, int code, struct error *error)
-{
-    const char *hint = error_is(error, ERROR_LOCKED) ? " (stop the etcd that has it open)" : "";
-    shell_fail(shell, code, "%s%s", error->text, hint);
-    error_free(error);
-    return code;
-}
+/* ---- what commands share: the rest is in etcdutl_common.c ---- */
 
 static int misuse(struct shell *shell, const struct command_path *path, const char *reason)
 {
@@ -139,25 +82,6 @@ int etcdutl_require(struct shell *shell, const struct invocation *line, const ch
         status = etcdutl_misuse(shell, line, "required flag(s) %s not set", buf_string(&missing));
     buf_deinit(&missing);
     return status;
-}
-
-int etcdutl_take_format(struct shell *shell, const struct invocation *line)
-{
-    if (output_format_parse(flag_string(&line->flags, "write-out"), &shell->style.format)) return SHELL_OK;
-    return shell_fail(shell, SHELL_BAD_FEATURE, "unsupported output format");
-}
-
-struct error *etcdutl_stat(const char *path)
-{
-    struct stat status;
-    if (stat(path, &status) == 0) return NULL;
-    if (errno == ENOENT) return error_new(ERROR_NOT_FOUND, "stat %s: no such file or directory", path);
-    return error_system(errno, "stat %s", path);
-}
-
-void etcdutl_sha1(struct bytes data, uint8_t digest[20])
-{
-    SHA1(data.data, data.size, digest);
 }
 
 /* ---- version, completion, help ---- */

@@ -1,17 +1,19 @@
-/* etcdutl: the parts of the program that works on data directories and snapshots without a server. */
+/* etcdutl: the parts of the program that works on data directories and snapshots without a server. Status and
+ * restoring of snapshots were etcdctl's once, where they still are. */
 #ifndef SHELL_ETCDUTL_H
 #define SHELL_ETCDUTL_H
 
 #include "shell/shell.h"
 
 /* etcdutl_snapshot.c */
-extern const struct command etcdutl_snapshot;
+extern const struct command etcdutl_snapshot, etcdutl_snapshot_restore, etcdutl_snapshot_status;
+extern const struct flag etcdutl_restore_flags[];
 /* etcdutl_backend.c */
 extern const struct command etcdutl_defrag, etcdutl_hashkv, etcdutl_migrate;
 
-/* Writes records to the error stream, as console lines: time, level, place, message, fields, with tabs
- * between. */
-const struct logger *etcdutl_logger(void);
+/* Writes records to the shell's error stream, as console lines: time, level, place, message, fields, with
+ * tabs between. In the shell's arena. */
+const struct logger *etcdutl_logger(struct shell *shell);
 
 /* Prints `Error: TEXT`, frees the error, returns the code. */
 int etcdutl_fail(struct shell *shell, int code, struct error *error);

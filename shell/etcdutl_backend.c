@@ -28,7 +28,7 @@ static const struct flag defrag_flags[] = {
 /* Waits for a server to let go of the file, for ever; says so after a while. */
 static struct error *open_patiently(struct shell *shell, const char *path, struct backend **backend)
 {
-    const struct backend_options options = {.logger = etcdutl_logger(), .now = now_nanoseconds};
+    const struct backend_options options = {.logger = etcdutl_logger(shell), .now = now_nanoseconds};
     int64_t began = client_now();
     bool told = false;
     for (;;) {
@@ -169,9 +169,10 @@ static struct error *hash_store(struct mvcc_store *store, int64_t revision, stru
     return error;
 }
 
-static struct error *hash_file(const char *path, int64_t revision, struct mvcc_hash *hash)
+static struct error *hash_file(struct shell *shell, const char *path, int64_t revision,
+                               struct mvcc_hash *hash)
 {
-    const struct backend_options options = {.read_only = true, .logger = etcdutl_logger()};
+    const struct backend_options options = {.read_only = true, .logger = etcdutl_logger(shell)};
     struct backend *backend;
     struct mvcc_store *store = NULL;
     TRY(etcdutl_stat(path));
@@ -193,7 +194,7 @@ static int run_hashkv(struct shell *shell, const struct invocation *line)
     int status = etcdutl_take_format(shell, line);
     if (status != SHELL_OK) return status;
     struct error *error =
-        hash_file(word_string(&line->words, 0), flag_find(&line->flags, "rev")->integer, &hash);
+        hash_file(shell, word_string(&line->words, 0), flag_find(&line->flags, "rev")->integer, &hash);
     if (error != NULL) return etcdutl_fail(shell, SHELL_FAILED, error);
     return shell_show(shell, &present_hash, &hash, NULL);
 }
@@ -245,7 +246,7 @@ static int run_migrate(struct shell *shell, const struct invocation *line)
         status = parse_target(shell, flag_string(&line->flags, "target-version"), &target);
     if (status != SHELL_OK) return status;
     struct error *error = member_migrate(fs_real(), flag_string(&line->flags, "data-dir"), target,
-                                         flag_bool(&line->flags, "force"), etcdutl_logger());
+                                         flag_bool(&line->flags, "force"), etcdutl_logger(shell));
     return error == NULL ? SHELL_OK : etcdutl_fail(shell, SHELL_FAILED, error);
 }
 

@@ -91,7 +91,7 @@ static int run_status(struct shell *shell, const struct invocation *line)
     return shell_show(shell, &present_status, &status, NULL);
 }
 
-static const struct command status_command = {
+const struct command etcdutl_snapshot_status = {
     .name = "status",
     .usage = "<filename>",
     .summary = "Gets backend snapshot status of a given file",
@@ -100,7 +100,7 @@ static const struct command status_command = {
 
 /* ---- restore ---- */
 
-static const struct flag restore_flags[] = {
+const struct flag etcdutl_restore_flags[] = {
     {"bump-revision", 0, FLAG_UINT, "0", "How much to increase the latest revision after restore", NULL},
     {"data-dir", 0, FLAG_STRING, "", "Path to the output data directory (NAME.etcd if none given)", NULL},
     {"initial-advertise-peer-urls", 0, FLAG_STRING, "http://localhost:2380",
@@ -154,22 +154,23 @@ static int run_restore(struct shell *shell, const struct invocation *line)
         .map_size = flag_find(flags, "initial-memory-map-size")->unsigned_integer,
         .bump_revision = amount,
         .fs = fs_real(),
-        .logger = etcdutl_logger(),
+        .logger = etcdutl_logger(shell),
         .sha1 = etcdutl_sha1,
     };
     struct error *error = member_restore(&options);
     return error == NULL ? SHELL_OK : etcdutl_fail(shell, SHELL_FAILED, error);
 }
 
-static const struct command restore_command = {
+const struct command etcdutl_snapshot_restore = {
     .name = "restore",
     .usage = "<filename> --data-dir {output dir} [options]",
     .summary = "Restores an etcd member snapshot to an etcd directory",
-    .flags = restore_flags,
+    .flags = etcdutl_restore_flags,
     .run = run_restore,
 };
 
-static const struct command *const snapshot_children[] = {&restore_command, &status_command, NULL};
+static const struct command *const snapshot_children[] = {&etcdutl_snapshot_restore, &etcdutl_snapshot_status,
+                                                          NULL};
 
 const struct command etcdutl_snapshot = {
     .name = "snapshot",
