@@ -3,8 +3,9 @@
  * A token is made when a login is applied, on every member alike: "PREFIX.INDEX" of the sixteen random
  * letters that the member chose which took the login, and the index of the entry before it. It lasts while it
  * is used at least once per TTL on this member, until its user's password changes or the user or
- * authentication goes; it is forgotten at a restart. It carries no revision: whoever shows it is a user of
- * now.
+ * authentication goes. It is in memory only: a restart forgets it, and so does a snapshot, because what
+ * would have ended it may be among the entries that are passed over (a real etcd keeps it then). It carries
+ * no revision: whoever shows it is a user of now.
  *
  * Times: nanoseconds of the node's clock. Pure; one thread.
  */

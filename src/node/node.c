@@ -627,6 +627,11 @@ struct mvcc_store *node_store(struct node *node)
     return node->store;
 }
 
+const struct auth_store *node_auth(const struct node *node)
+{
+    return node->auth;
+}
+
 const struct raft *node_raft(const struct node *node)
 {
     return node->raft;

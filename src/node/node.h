@@ -49,6 +49,7 @@
 #include "raft/raft.h"
 
 struct arena;
+struct auth_store;
 struct backend;
 struct buf;
 struct cluster;
@@ -452,8 +453,9 @@ struct node_metrics {
 };
 struct node_metrics *node_metrics(struct node *node);
 
-/* The mvcc store and the raft member, for tests, checkers and the laboratory only. */
+/* The mvcc store, users and roles, and the raft member, for tests, checkers and the laboratory only. */
 struct mvcc_store *node_store(struct node *node);
+const struct auth_store *node_auth(const struct node *node);
 const struct raft *node_raft(const struct node *node);
 
 #endif

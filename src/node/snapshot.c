@@ -265,6 +265,7 @@ void node_installed(struct node *node, struct node_state *state)
     restart_jobs(node);
     take_backend_back(node);
     node_exchange_state(node, state);
+    auth_tokens_forget_all(node->tokens); /* among the entries passed over may be what ended them */
     watch_hub_restore(node->watches, node->store);
     node->removed = cluster_is_removed(node->cluster, node->config.member_id);
     node->publishing = false; /* it may have been applied out of sight: once more does no harm */

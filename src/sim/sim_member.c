@@ -11,6 +11,8 @@
 
 #define DATA_DIRECTORY "/member"
 #define MILLISECOND    INT64_C(1000000)
+#define TOKEN_TTL                                                                                            \
+    (100000000 * MILLISECOND) /* longer than any run: what ends a token is to be something else */
 
 enum { INSTALL_WRITES = 4 /* each of its steps takes as long as so many writes */ };
 
@@ -145,6 +147,8 @@ static void configure(struct sim_member *member, struct node_config *config)
         .client_url_count = 1,
         .version = SIM_MEMBER_VERSION,
         .sha1 = digest,
+        .simple_tokens = true,
+        .token_ttl = TOKEN_TTL,
         .seed = rng_next(&member->rng),
         .lease_checkpoint_interval = member->options.lease_checkpoint_interval,
         .logger = member->options.logger,
