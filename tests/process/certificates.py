@@ -67,8 +67,9 @@ class Authority(Pair):
 
     def issue(self, name, common=None, names="", start="", end=""):
         """names: "IP:127.0.0.1,DNS:a"; start and end: YYMMDDHHMMSSZ."""
-        _COUNTER[0] += 1
-        pair = Pair(os.path.join(self.directory, f"{name}-{_COUNTER[0]}"))
+        with _BOOKS:
+            _COUNTER[0] += 1
+            pair = Pair(os.path.join(self.directory, f"{name}-{_COUNTER[0]}"))
         request = pair.key[:-4] + ".csr"
         openssl("req", "-new", "-newkey", *self.kind, "-nodes", "-keyout", pair.key, "-out", request, "-subj",
                 f"/CN={common or name}", "-addext", "extendedKeyUsage=serverAuth,clientAuth",
@@ -83,16 +84,17 @@ class Authority(Pair):
         return pair
 
     def revoke(self, *pairs, form="PEM"):
-        """A list of these and all that were revoked before."""
+        """A new list of these and all that were revoked before."""
         books = ("-config", self.path("conf"), "-keyfile", self.key, "-cert", self.certificate)
-        text = self.path("crl.pem")
         with _BOOKS:
+            _COUNTER[0] += 1
+            text = self.path(f"{_COUNTER[0]}.crl.pem")
             for pair in pairs:
                 openssl("ca", *books, "-revoke", pair.certificate)
             openssl("ca", *books, "-gencrl", "-out", text)
         if form == "PEM":
             return text
-        binary = self.path("crl.der")
+        binary = text[:-4] + ".der"
         openssl("crl", "-in", text, "-outform", "DER", "-out", binary)
         return binary
 
