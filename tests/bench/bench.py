@@ -7,6 +7,7 @@ usage: bench.py --ours DIR/etcd [--peer etcd] [--rounds N] [--seconds S] [--keys
 Both servers run on loopback with their data side by side; h2load drives one after the other, so that a slow moment of the
 machine hits both. Printed are medians over the rounds and the ratio ours / peer (times and memory: smaller is better).
 Nothing is asserted: read the ratios. With --tls the last shape is measured once more over TLS 1.3 (ECDSA P-256, AES-128).
+At the end three members of each are started on loopback; all clients speak with the leader.
 """
 import argparse
 import os
@@ -61,32 +62,43 @@ def make_certificate(work):
 
 
 class Server:
-    def __init__(self, name, program, work, certificate):
+    def __init__(self, name, program, work, certificate=None):
         self.name, self.program = name, program
+        self.together = None  # the --initial-cluster of several
         self.data = os.path.join(work, name)
         self.log = open(os.path.join(work, name + ".log"), "w")
         self.client, self.secure, self.peer = free_port(), free_port(), free_port()
         self.certificate = certificate
         self.process = None
 
-    def start(self):
+    def spawn(self):
         client, peer = "http://127.0.0.1:%d" % self.client, "http://127.0.0.1:%d" % self.peer
-        began = time.monotonic()
         listen, flags = client, []
         if self.certificate:
             listen += ",https://127.0.0.1:%d" % self.secure
             flags = ["--cert-file=" + self.certificate[0], "--key-file=" + self.certificate[1]]
         self.process = subprocess.Popen(
-            [self.program, "--name=m", "--data-dir=" + self.data, "--listen-client-urls=" + listen, *flags,
+            [self.program, "--name=" + self.name, "--data-dir=" + self.data, "--listen-client-urls=" + listen, *flags,
              "--advertise-client-urls=" + client, "--listen-peer-urls=" + peer,
-             "--initial-advertise-peer-urls=" + peer, "--initial-cluster=m=" + peer, "--log-level=error",
-             "--quota-backend-bytes=8589934592"],
+             "--initial-advertise-peer-urls=" + peer, "--initial-cluster=" + (self.together or self.name + "=" + peer),
+             "--log-level=error", "--quota-backend-bytes=8589934592"],
             stdout=self.log, stderr=self.log)
+
+    def start(self):
+        began = time.monotonic()
+        self.spawn()
+        self.wait_healthy()
+        return time.monotonic() - began
+
+    def get(self, path):
+        with urllib.request.urlopen("http://127.0.0.1:%d%s" % (self.client, path), timeout=1) as answer:
+            return answer.read()
+
+    def wait_healthy(self):
         while True:
             try:
-                with urllib.request.urlopen(client + "/health", timeout=1) as answer:
-                    if b'"true"' in answer.read():
-                        return time.monotonic() - began
+                if b'"true"' in self.get("/health"):
+                    return
             except OSError:
                 pass
             if self.process.poll() is not None:
@@ -100,6 +112,33 @@ class Server:
     def resident(self):
         with open("/proc/%d/status" % self.process.pid) as f:
             return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) / 1024
+
+
+class Three:
+    """Three members of one kind; the ports are the leader's."""
+
+    def __init__(self, name, program, work):
+        self.name = name
+        self.members = [Server("%s%d" % (name, number), program, work) for number in range(3)]
+        for member in self.members:
+            member.together = ",".join("%s=http://127.0.0.1:%d" % (other.name, other.peer) for other in self.members)
+
+    def start(self):
+        for member in self.members:
+            member.spawn()
+        for member in self.members:
+            member.wait_healthy()
+        leaders = [member for member in self.members if b"\netcd_server_is_leader 1\n" in member.get("/metrics")]
+        self.client = leaders[0].client
+
+    def stop(self):
+        for member in self.members:
+            member.stop()
+
+    def kill(self):
+        for member in self.members:
+            if member.process and member.process.poll() is None:
+                member.process.kill()
 
 
 def unit_seconds(text):
@@ -153,6 +192,9 @@ def main():
         servers.append(Server("peer", options.peer, work, certificate))
     try:
         run(servers, options, work)
+        for server in servers:
+            server.stop()
+        three_members(options, work)
     finally:
         for server in servers:
             if server.process and server.process.poll() is None:
@@ -180,14 +222,32 @@ def run(servers, options, work):
         load_and_restart(servers, options)
 
 
-def measure(servers, options, work, call, connections, streams, tls=False):
+def three_members(options, work):
+    threes = [Three("three-ours", options.ours, work)]
+    if options.peer:
+        threes.append(Three("three-peer", options.peer, work))
+    try:
+        for three in threes:
+            three.start()
+        time.sleep(1)
+        for call in ("put", "range"):
+            for connections, streams in SHAPES:
+                measure(threes, options, work, call, connections, streams, prefix="3 members: ")
+        for three in threes:
+            three.stop()
+    finally:
+        for three in threes:
+            three.kill()
+
+
+def measure(servers, options, work, call, connections, streams, tls=False, prefix=""):
     rates, latencies = [[] for _ in servers], [[] for _ in servers]
     for _ in range(options.rounds):
         for i, server in enumerate(servers):
             rate, latency = h2load(server, call, connections, streams, options.seconds, work, tls)
             rates[i].append(rate)
             latencies[i].append(latency * 1e3)
-    title = "%s%s %dx%d" % (call, ", TLS" if tls else "", connections, streams)
+    title = "%s%s%s %dx%d" % (prefix, call, ", TLS" if tls else "", connections, streams)
     row(title + ", req/s", rates[0], rates[1] if len(servers) > 1 else None, "%.0f")
     if (connections, streams) == (1, 1):
         row(title + ", mean ms", latencies[0], latencies[1] if len(servers) > 1 else None, "%.3f", True)
