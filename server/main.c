@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/memory.h"
 #include "config.h"
+#include "server/forwarder.h"
 #include "server/logging.h"
 #include "server/options.h"
 #include "server/server.h"
@@ -217,6 +218,11 @@ int main(int argc, char **argv)
 {
     limit_kept_memory();
     set_signals();
+    if (argc > 1 && strcmp(argv[1], "gateway") == 0) return forwarder_command(argc - 2, argv + 2);
+    if (argc > 1 && strcmp(argv[1], "grpc-proxy") == 0) {
+        fputs("etcd grpc-proxy is not part of this release; `etcd gateway` passes connections on\n", stderr);
+        return EXIT_CONFIGURATION;
+    }
     struct options_parsed parsed;
     int signal_number = 0;
     int status = start(&parsed, argc, argv, &signal_number);

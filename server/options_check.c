@@ -363,12 +363,12 @@ uint64_t options_quota(const struct options *options)
 
 void options_usage(struct buf *out)
 {
-    buf_append_string(out,
-                      "Usage:\n\n  etcd [flags]\n    Start an etcd server.\n\n  etcd --version\n    Show the "
-                      "version of etcd.\n\n  etcd -h | --help\n    Show the help information about etcd.\n\n"
-                      "  etcd --config-file\n    Path to the server configuration file. Note that if a "
-                      "configuration file is provided, other command line flags and environment variables "
-                      "will be ignored.\n");
+    buf_append_string(
+        out, "Usage:\n\n  etcd [flags]\n    Start an etcd server.\n\n  etcd --version\n    Show the "
+             "version of etcd.\n\n  etcd -h | --help\n    Show the help information about etcd.\n\n"
+             "  etcd --config-file\n    Path to the server configuration file. Note that if a "
+             "configuration file is provided, other command line flags and environment variables "
+             "will be ignored.\n\n  etcd gateway\n    Pass connections on to members of a cluster.\n");
 }
 
 void options_help(struct buf *out)
