@@ -373,9 +373,9 @@ struct error *tls_new(const struct tls_config *config, struct tls **out)
     tls->alpn = config->alpn;
     tls->minimum = config->minimum;
     tls->maximum = config->maximum;
-    tls->kind = mem_strdup(config->kind == NULL ? "client" : config->kind);
     tls->server_name = is_given(config->server_name) ? mem_strdup(config->server_name) : NULL;
-    tls->message = mem_printf("rejected connection on %s endpoint", tls->kind);
+    tls->message =
+        mem_printf("rejected connection on %s endpoint", config->kind == NULL ? "client" : config->kind);
     tls->handshake_timeout =
         config->handshake_timeout != 0 ? config->handshake_timeout : DEFAULT_HANDSHAKE_TIMEOUT;
     tls->logger = config->logger == NULL ? &log_discard : config->logger;
@@ -406,7 +406,6 @@ void tls_free(struct tls *tls)
     tls_crl_free(tls->crl);
     free_list(tls->allowed_names, tls->allowed_name_count);
     free_list(tls->allowed_hostnames, tls->allowed_hostname_count);
-    free(tls->kind);
     free(tls->server_name);
     free(tls->message);
     free(tls);

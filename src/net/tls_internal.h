@@ -25,8 +25,8 @@ struct tls {
     bool require_certificate, check_address, skip_verify;
     enum tls_alpn alpn;
     enum tls_version minimum, maximum;
-    char *kind, *server_name; /* the latter NULL: each server's own */
-    char *message;            /* "rejected connection on KIND endpoint" */
+    char *server_name; /* NULL: each server's own */
+    char *message;     /* "rejected connection on KIND endpoint" */
     int64_t handshake_timeout;
     const struct logger *logger;
     struct transport_security security, http1_security;
@@ -34,7 +34,6 @@ struct tls {
 
 /* A connection on its way, as the callbacks of the handshake see it. */
 struct tls_handshake {
-    struct tls *tls;
     enum tls_alpn alpn;
     char *server_name;     /* client: whom it means to reach; server: whom the client does, or NULL */
     struct error *refusal; /* ours: why it fails */

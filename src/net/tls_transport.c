@@ -122,20 +122,16 @@ static void log_rejected(const struct secure *secure, const struct error *error)
     X509 *certificate = secure->handshake.certificate;
     if (certificate == NULL && secure->ssl != NULL) certificate = SSL_get0_peer_certificate(secure->ssl);
     struct tls_names names = {0};
-    struct log_field fields[] = {
-        LOG_STRING("remote-addr", transport_peer_address(&secure->transport)),
-        LOG_STRING("server-name", server_name == NULL ? "" : server_name),
-        LOG_STRING("error", error->text),
-        LOG_STRING("error", error->text),
-        LOG_STRING("error", error->text),
-    };
-    size_t count = 3;
+    struct log_field fields[5];
+    size_t count = 0;
+    fields[count++] = LOG_STRING("remote-addr", transport_peer_address(&secure->transport));
+    fields[count++] = LOG_STRING("server-name", server_name == NULL ? "" : server_name);
     if (certificate != NULL) {
         tls_names_read(certificate, &names);
-        fields[2] = LOG_STRINGS("ip-addresses", (const char *const *)names.ip, names.ip_count);
-        fields[3] = LOG_STRINGS("dns-names", (const char *const *)names.dns, names.dns_count);
-        count = 5;
+        fields[count++] = LOG_STRINGS("ip-addresses", (const char *const *)names.ip, names.ip_count);
+        fields[count++] = LOG_STRINGS("dns-names", (const char *const *)names.dns, names.dns_count);
     }
+    fields[count++] = LOG_STRING("error", error->text);
     /* Who connects and says nothing is a port scan or a health check. */
     enum log_level level = strcmp(error->text, "EOF") == 0 ? LOG_DEBUG : LOG_WARN;
     if (log_wants(tls->logger, level))
@@ -574,7 +570,6 @@ static struct transport *transport_new(struct tls *tls, enum tls_alpn alpn, stru
     secure->tls = tls;
     atomic_fetch_add(&tls->references, 1);
     secure->inner = inner;
-    secure->handshake.tls = tls;
     secure->handshake.alpn = alpn;
     secure->work.run = on_work;
     secure->timer.run = on_timeout;
