@@ -1,30 +1,12 @@
-#include "server/server.h"
+#include "server/server_internal.h"
 
-#include "base/arena.h"
 #include "base/container.h"
-#include "cluster/url.h"
 #include "config.h"
-#include "member/member.h"
-#include "net/http1.h"
-#include "net/listener.h"
-#include "net/port.h"
-#include "server/bootstrap.h"
-#include "server/call_observer.h"
-#include "server/compactor.h"
-#include "server/corruption_monitor.h"
 #include "server/discovery.h"
-#include "server/engine.h"
-#include "server/helper_pool.h"
-#include "server/http_endpoints.h"
-#include "server/metrics.h"
 #include "server/notify.h"
 #include "server/password.h"
-#include "server/peer.h"
 #include "server/rpc.h"
-#include "server/security.h"
-#include "server/service.h"
 #include "server/startup.h"
-#include "server/token_provider.h"
 
 #include <assert.h>
 #include <openssl/sha.h>
@@ -33,7 +15,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define DRAIN_TIME                (500 * LOOP_MILLISECOND)
 #define PURGE_INTERVAL            (30 * LOOP_SECOND)
 #define LEASE_CHECKPOINT_INTERVAL (300 * LOOP_SECOND)
 /* A removed member goes on answering the others for so long. */
@@ -41,98 +22,6 @@
 /* While the database is locked: between two tries, and between two lines in the log. */
 #define LOCK_POLL_INTERVAL (50 * LOOP_MILLISECOND)
 #define LOCK_TELL_INTERVAL (10 * LOOP_SECOND)
-
-enum {
-    IO_LOOPS_MAX = 8,
-    LISTENERS_MAX = 64,
-    RESERVED_DESCRIPTORS = 150,
-    TOKEN_TTL_DEFAULT = 300, /* seconds */
-    HELPER_QUEUE_MAX = 1000,
-    NODE_QUEUE_MAX = 20000,
-    METHODS_TABLE_MAX = 64
-};
-
-/* What a listener serves: the first two from the start, the others once the member is published. */
-enum traffic { TRAFFIC_PEER, TRAFFIC_METRICS, TRAFFIC_GRPC_HTTP, TRAFFIC_GRPC, TRAFFIC_HTTP, TRAFFIC_KINDS };
-/* How: in plain text, with TLS, or as the client likes, when both schemes name one address. */
-enum protection { PROTECTION_NONE, PROTECTION_TLS, PROTECTION_EITHER, PROTECTIONS };
-
-/* An address that is listened on. */
-struct bound {
-    struct server *server;
-    struct listener *listener;
-    char *address;
-    enum traffic traffic;
-    enum protection protection;
-};
-
-/* What one I/O loop serves with. */
-struct io {
-    struct server *server;
-    struct loop *loop;
-    struct grpc_server *grpc;
-    struct http1_server *http;
-    struct port ports[TRAFFIC_KINDS][PROTECTIONS]; /* those of peers stay unused */
-    struct http_router client_router;
-    struct http_endpoints endpoints; /* the server's, with this loop's gRPC server */
-    struct loop_task close;
-};
-
-/* The loop that speaks with the other members, and with nobody else. */
-struct peer_io {
-    struct loop *loop;
-    struct http1_server *http;
-    struct port ports[PROTECTIONS];
-    struct peers *peers;
-    struct corruption_monitor *corruption;
-    struct cluster_urls urls; /* as advertised */
-    struct loop_task close;
-};
-
-struct server {
-    const struct options *options;
-    const struct logger *logger;
-    struct arena *memory; /* as long as the server */
-    struct member member;
-    struct bootstrap bootstrap;
-    struct engine *engine;
-    struct loop *control; /* the calling thread's */
-    struct io io[IO_LOOPS_MAX];
-    size_t io_count;
-    struct peer_io peer;
-    struct bound bound[LISTENERS_MAX];
-    size_t bound_count;
-    struct security security;
-    bool was_initialized; /* the data directory held a member */
-    struct http_router metrics_router;
-    struct http_endpoints endpoints;
-    struct metrics_sources metrics;
-    struct grpc_server_metrics *grpc_metrics[IO_LOOPS_MAX];
-    struct wal_metrics wal_metrics;
-    struct snap_metrics snap_metrics;
-    struct call_observer *observer;
-    struct token_provider tokens;
-    struct helper_pool *helpers;
-    struct compactor *compactor;
-    struct service_context services;
-    struct grpc_server_config grpc_config;
-    struct node_config node_config;
-    struct cluster_urls client_urls;
-    uv_signal_t signals[2];
-    uv_work_t purge_work;
-    struct loop_timer purge;
-    struct loop_task published, removed, told_removed;
-    struct loop_timer removal;
-    struct initial_check {
-        bool under_way, is_published; /* control loop: clients wait for it */
-        struct loop_task checked;     /* brings the answer to the control loop */
-        struct error *error;
-    } initial_check;
-    int signal_number;
-    bool purging;
-    atomic_bool was_told_removed;
-    atomic_int still_closing; /* parts of I/O loops that have connections left */
-};
 
 /* ---- set-up of the parts ---- */
 
@@ -644,163 +533,6 @@ static void purge_due(struct loop *loop, struct loop_timer *timer)
         server->purging = false;
 }
 
-/* ---- the end ---- */
-
-static void part_closed(void *context)
-{
-    struct server *server = context;
-    atomic_fetch_sub(&server->still_closing, 1);
-}
-
-static void close_io(struct loop *loop, struct loop_task *task)
-{
-    struct io *io = CONTAINER(task, struct io, close);
-    (void)loop;
-    for (size_t i = 0; i < TRAFFIC_KINDS; i++)
-        for (size_t j = 0; j < PROTECTIONS; j++) port_close(&io->ports[i][j]);
-    grpc_server_close(io->grpc, DRAIN_TIME, part_closed, io->server);
-    http1_server_close(io->http, DRAIN_TIME, part_closed, io->server);
-}
-
-static void close_peers(struct loop *loop, struct loop_task *task)
-{
-    struct peer_io *io = CONTAINER(task, struct peer_io, close);
-    (void)loop;
-    corruption_monitor_close(io->corruption);
-    peers_close(io->peers);
-    for (size_t i = 0; i < PROTECTIONS; i++) port_close(&io->ports[i]);
-    http1_server_close(io->http, DRAIN_TIME, part_closed, CONTAINER(io, struct server, peer));
-}
-
-static void log_ports(const struct server *server, enum traffic traffic, const char *message)
-{
-    for (size_t i = 0; i < server->bound_count; i++)
-        if (server->bound[i].traffic == traffic)
-            log_info(server->logger, message,
-                     LOG_STRING("address", listener_address(server->bound[i].listener)));
-}
-
-static void drain_connections(struct server *server)
-{
-    log_ports(server, TRAFFIC_PEER, "stopping serving peer traffic");
-    for (size_t i = 0; i < server->bound_count; i++) listener_close(server->bound[i].listener);
-    loop_run_once(server->control, 0);
-    atomic_store(&server->still_closing, (int)server->io_count * 2 + 1);
-    server->peer.close.run = close_peers;
-    loop_post(server->peer.loop, &server->peer.close);
-    for (size_t i = 0; i < server->io_count; i++) {
-        server->io[i].close.run = close_io;
-        loop_post(server->io[i].loop, &server->io[i].close);
-    }
-    while (atomic_load(&server->still_closing) > 0) loop_run_once(server->control, 5 * LOOP_MILLISECOND);
-}
-
-static void free_io(struct server *server)
-{
-    for (size_t i = 0; i < server->io_count; i++) {
-        struct io *io = &server->io[i];
-        loop_stop(io->loop);
-        loop_join(io->loop);
-        grpc_server_free(io->grpc);
-        http1_server_free(io->http);
-        loop_free(io->loop);
-    }
-}
-
-/* Before the I/O loops end: what the node has sent here last goes back to them. */
-static void halt_peers(struct server *server)
-{
-    struct peer_io *io = &server->peer;
-    loop_stop(io->loop);
-    loop_join(io->loop);
-    do loop_run_once(io->loop, peers_are_busy(io->peers) ? 10 * LOOP_MILLISECOND : 0);
-    while (peers_are_busy(io->peers));
-}
-
-static void free_peers(struct server *server)
-{
-    struct peer_io *io = &server->peer;
-    corruption_monitor_free(io->corruption);
-    peers_free(io->peers);
-    http1_server_free(io->http);
-    loop_free(io->loop);
-    cluster_urls_deinit(&io->urls);
-}
-
-static void close_control(struct server *server)
-{
-    loop_timer_clear(server->control, &server->removal);
-    loop_timer_clear(server->control, &server->purge);
-    while (server->purging) loop_run_once(server->control, 10 * LOOP_MILLISECOND);
-    loop_timer_clear(server->control, &server->purge);
-    for (size_t i = 0; i < 2; i++) uv_close((uv_handle_t *)&server->signals[i], NULL);
-    loop_free(server->control);
-}
-
-struct hand_over {
-    struct engine_task task;
-    enum node_hand_over result;
-    atomic_bool done;
-};
-
-static void begin_hand_over(struct engine *engine, struct node *node, struct engine_task *task)
-{
-    struct hand_over *hand_over = CONTAINER(task, struct hand_over, task);
-    (void)engine;
-    hand_over->result = node_hand_over(node);
-    atomic_store(&hand_over->done, true);
-}
-
-/* A leader that ends lets another member take over, so that the others need not wait for its silence. While
- * it waits it still serves. */
-static void hand_over_leadership(struct server *server)
-{
-    static const char *const outcomes[] = {
-        [NODE_HANDING_OVER] = "leadership transfer finished",
-        [NODE_HAND_OVER_NOT_LEADER] = "skipped leadership transfer; local server is not leader",
-        [NODE_HAND_OVER_ALONE] = "skipped leadership transfer for single voting member cluster",
-        [NODE_HAND_OVER_NOBODY] = "skipped leadership transfer; no other member can be reached",
-    };
-    struct hand_over hand_over = {.task.run = begin_hand_over};
-    int64_t begun = clock_monotonic();
-    int64_t limit = begun + (int64_t)server->options->election_timeout * LOOP_MILLISECOND;
-    struct node_metrics *metrics = engine_node_metrics(server->engine);
-    engine_post(server->engine, &hand_over.task);
-    while (!atomic_load(&hand_over.done)) loop_run_once(server->control, LOOP_MILLISECOND);
-    if (hand_over.result == NODE_HANDING_OVER)
-        while (metric_gauge_read(&metrics->is_leader) != 0 && clock_monotonic() < limit)
-            loop_run_once(server->control, 5 * LOOP_MILLISECOND);
-    log_info(server->logger, outcomes[hand_over.result], LOG_HEX("local-member-id", server->member.id),
-             LOG_HEX("current-leader-member-id", metric_gauge_read(&metrics->leader)),
-             LOG_DURATION("took", clock_monotonic() - begun));
-}
-
-static struct error *stop(struct server *server)
-{
-    startup_log_end(server->options, server->logger, "closing etcd server");
-    hand_over_leadership(server);
-    compactor_stop(server->compactor);
-    drain_connections(server);
-    struct error *error = engine_stop(server->engine);
-    halt_peers(server);
-    loop_run_once(server->control, 0); /* what the compactor waits for has come back */
-    compactor_free(server->compactor);
-    free_io(server);
-    helper_pool_free(server->helpers);
-    token_provider_deinit(&server->tokens);
-    call_observer_free(server->observer);
-    free_peers(server);
-    for (size_t i = 0; i < server->bound_count; i++) free(server->bound[i].address);
-    close_control(server);
-    struct error *second = member_close(&server->member);
-    if (error == NULL)
-        error = second;
-    else
-        error_free(second);
-    startup_log_end(server->options, server->logger, "closed etcd server");
-    return error;
-}
-
 /* ---- the beginning ---- */
 
 /* As etcd does, waits for another process to let go of the database, for as long as that takes. */
@@ -932,8 +664,8 @@ static void log_serving(struct server *server)
              LOG_STRING("advertise-client-urls", options->advertise_client_urls),
              LOG_STRING("listen-client-urls", options->listen_client_urls),
              LOG_STRING("listen-metrics-urls", options->listen_metrics_urls));
-    log_ports(server, TRAFFIC_PEER, "serving peer traffic");
-    log_ports(server, TRAFFIC_METRICS, "serving metrics");
+    server_log_ports(server, TRAFFIC_PEER, "serving peer traffic");
+    server_log_ports(server, TRAFFIC_METRICS, "serving metrics");
 }
 
 static void make_corruption_monitor(struct server *server)
@@ -1035,7 +767,7 @@ struct error *server_run(const struct options *options, const struct logger *log
         .logger = logger,
     });
     loop_run(server->control);
-    error = stop(server);
+    error = server_stop(server);
     *signal_number = server->signal_number;
     cluster_urls_deinit(&server->client_urls);
     bootstrap_deinit(&server->bootstrap);
