@@ -286,6 +286,7 @@ struct app *app_new(const struct model *model, const struct app_edges *edges, co
     app->views[APP_MEMBERS] = view_members_new();
     app->views[APP_MAINTENANCE] = view_maintenance_new();
     app->views[APP_METRICS] = view_metrics_new();
+    app->views[APP_AUTH] = view_auth_new();
     app->views[APP_PAGER] = view_pager_new();
     app->views[APP_HELP] = view_pager_new();
     app->stack[0] = APP_OVERVIEW;
@@ -440,11 +441,11 @@ bool app_next_request(struct app *app, struct key_request *request)
 
 void app_answer(struct app *app, const struct key_answer *answer)
 {
-    static const enum app_view views[] = {[KEY_REQUEST_LIST] = APP_KEYS,
-                                          [KEY_REQUEST_COUNT] = APP_KEYS,
-                                          [KEY_REQUEST_VALUE] = APP_KEYS,
-                                          [KEY_REQUEST_LEASE] = APP_LEASES,
-                                          [KEY_REQUEST_METRICS] = APP_METRICS};
+    static const enum app_view views[] = {
+        [KEY_REQUEST_LIST] = APP_KEYS,    [KEY_REQUEST_COUNT] = APP_KEYS,      [KEY_REQUEST_VALUE] = APP_KEYS,
+        [KEY_REQUEST_LEASE] = APP_LEASES, [KEY_REQUEST_METRICS] = APP_METRICS, [KEY_REQUEST_AUTH] = APP_AUTH,
+        [KEY_REQUEST_USERS] = APP_AUTH,   [KEY_REQUEST_ROLES] = APP_AUTH,      [KEY_REQUEST_USER] = APP_AUTH,
+        [KEY_REQUEST_ROLE] = APP_AUTH};
     struct view *view = app->views[views[answer->kind]];
     view->answer(view, answer);
 }

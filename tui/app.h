@@ -19,6 +19,7 @@ enum app_view {
     APP_MEMBERS,
     APP_MAINTENANCE,
     APP_METRICS,
+    APP_AUTH,
     APP_PAGER,
     APP_HELP,
     APP_VIEW_COUNT,

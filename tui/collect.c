@@ -10,6 +10,7 @@
 
 enum { METRICS_PAGE_MAX = 32 * 1024 * 1024 };
 
+/* Those of every round come before ASK_KEYS. */
 enum question_kind {
     ASK_STATUS,
     ASK_METRICS,
@@ -19,6 +20,7 @@ enum question_kind {
     ASK_KEYS,
     ASK_LEASE,
     ASK_PAGE,
+    ASK_AUTH,
     ASK_CHANGE
 };
 
@@ -32,7 +34,8 @@ struct question {
     int64_t started;
     struct client_call *call; /* STATUS */
     int status;               /* METRICS: of HTTP */
-    struct buf body;          /* METRICS; CHANGE: what is changed, in words; STATUS: why it was given up */
+    struct buf
+        body; /* METRICS; AUTH: the name; CHANGE: what is changed, in words; STATUS: why it was given up */
     LIST_ENTRY(question) all;
 };
 
@@ -506,12 +509,60 @@ static void ask_page(struct collector *collector, const struct key_request *requ
     if (question != NULL) question->id = request->id;
 }
 
+static void on_auth(void *context, struct client_reply *reply)
+{
+    struct question *question = context;
+    struct collector *collector = question->collector;
+    struct key_answer answer = {.id = question->id, .kind = question->asked_for, .now = clock_monotonic()};
+    struct buf why = {0}, name = question->body;
+    question->body = (struct buf){0};
+    answer.name = buf_bytes(&name);
+    answer.message = reply->response;
+    if (reply->error != NULL) {
+        say_error(reply->error, &why);
+        answer.error = buf_string(&why);
+    }
+    question_free(question);
+    if (!collector->closed) collector->handler.on_key_answer(collector->handler.context, &answer);
+    buf_deinit(&why);
+    buf_deinit(&name);
+}
+
+static void ask_auth(struct collector *collector, const struct key_request *request)
+{
+    Etcdserverpb__AuthStatusRequest status = ETCDSERVERPB__AUTH_STATUS_REQUEST__INIT;
+    Etcdserverpb__AuthUserListRequest users = ETCDSERVERPB__AUTH_USER_LIST_REQUEST__INIT;
+    Etcdserverpb__AuthRoleListRequest roles = ETCDSERVERPB__AUTH_ROLE_LIST_REQUEST__INIT;
+    Etcdserverpb__AuthUserGetRequest user = ETCDSERVERPB__AUTH_USER_GET_REQUEST__INIT;
+    Etcdserverpb__AuthRoleGetRequest role = ETCDSERVERPB__AUTH_ROLE_GET_REQUEST__INIT;
+    const struct {
+        enum client_rpc rpc;
+        const ProtobufCMessage *message;
+    } rows[] = {
+        [KEY_REQUEST_AUTH] = {CLIENT_AUTH_STATUS, &status.base},
+        [KEY_REQUEST_USERS] = {CLIENT_USER_LIST, &users.base},
+        [KEY_REQUEST_ROLES] = {CLIENT_ROLE_LIST, &roles.base},
+        [KEY_REQUEST_USER] = {CLIENT_USER_GET, &user.base},
+        [KEY_REQUEST_ROLE] = {CLIENT_ROLE_GET, &role.base},
+    };
+    struct question *question = question_new(collector, ASK_AUTH, 0);
+    struct client_call_options options = bounded(NULL);
+    question->id = request->id;
+    question->asked_for = request->kind;
+    buf_append_bytes(&question->body, request->key);
+    user.name = role.role = (char *)(uintptr_t)buf_string(&question->body);
+    client_call(collector->client, rows[request->kind].rpc, rows[request->kind].message, &options, on_auth,
+                question);
+}
+
 void collector_ask_keys(struct collector *collector, const struct key_request *request)
 {
     if (request->kind == KEY_REQUEST_LEASE)
         ask_lease(collector, request);
     else if (request->kind == KEY_REQUEST_METRICS)
         ask_page(collector, request);
+    else if (request->kind >= KEY_REQUEST_AUTH)
+        ask_auth(collector, request);
     else
         ask_range(collector, request);
 }
@@ -583,7 +634,7 @@ void collector_change(struct collector *collector, const struct app_change *chan
         break;
     case APP_DELETE_PREFIX: {
         struct buf end = {0};
-        key_prefix_end(change->key, &end);
+        key_request_prefix_end(change->key, &end);
         delete.range_end = message_binary(buf_bytes(&end));
         struct client_call_options options = {.deadline =
                                                   client_now() + COLLECT_KEYS_TIMEOUT_SECONDS * LOOP_SECOND};

@@ -17,6 +17,11 @@ enum key_request_kind {
     KEY_REQUEST_VALUE,   /* one key with its value, at `revision` (0: now) */
     KEY_REQUEST_LEASE,   /* the time that the lease `lease` has left, and its keys */
     KEY_REQUEST_METRICS, /* the metrics page of the member `member` */
+    KEY_REQUEST_AUTH,    /* whether authentication is enabled */
+    KEY_REQUEST_USERS,   /* their names */
+    KEY_REQUEST_ROLES,
+    KEY_REQUEST_USER, /* the one named `key` */
+    KEY_REQUEST_ROLE,
 };
 
 /* Borrowed until the next call of who made it. */
@@ -48,9 +53,12 @@ struct key_answer {
     const ProtobufCBinaryData *keys;
     size_t key_count;
     struct bytes page; /* METRICS */
+    /* AUTH to ROLE: the response, and what was asked for. */
+    const ProtobufCMessage *message;
+    struct bytes name;
 };
 
 /* The end of the range of all keys with that prefix, as RangeRequest.range_end takes it. */
-void key_prefix_end(struct bytes prefix, struct buf *end);
+void key_request_prefix_end(struct bytes prefix, struct buf *end);
 
 #endif

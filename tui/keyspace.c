@@ -19,7 +19,7 @@ struct keyspace {
     struct buf range_end; /* of the request handed out last */
 };
 
-void key_prefix_end(struct bytes prefix, struct buf *end)
+void key_request_prefix_end(struct bytes prefix, struct buf *end)
 {
     buf_clear(end);
     buf_append_bytes(end, prefix);
@@ -302,7 +302,7 @@ bool keyspace_next(struct keyspace *keyspace, struct key_request *request)
     bool is_listing = node != NULL;
     if (node == NULL) node = find_count(keyspace);
     if (node == NULL) return false;
-    key_prefix_end(key_node_path(node), &keyspace->range_end);
+    key_request_prefix_end(key_node_path(node), &keyspace->range_end);
     *request = (struct key_request){.id = ++keyspace->next_id, .range_end = buf_bytes(&keyspace->range_end)};
     if (is_listing) {
         node->list_id = request->id;
@@ -378,7 +378,7 @@ static void take_key(struct keyspace *keyspace, struct key_node *node, struct by
     if (!is_known) insert_child(node, at, node_new(keyspace, node, path, node->path_size, is_directory));
     *place = at + 1;
     if (is_directory) {
-        key_prefix_end(path, &node->resume);
+        key_request_prefix_end(path, &node->resume);
     } else {
         buf_clear(&node->resume);
         buf_append_bytes(&node->resume, key);

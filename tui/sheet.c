@@ -150,12 +150,16 @@ void sheet_draw(const struct view *view, const struct model *model, struct canva
 /* Rows are selected where there are some, else the page moves. */
 static void move(struct sheet *sheet, long by)
 {
-    size_t *at = sheet->row_count > 0 ? &sheet->selected : &sheet->top;
+    bool rows = sheet->row_count > 0;
+    size_t *at = rows ? &sheet->selected : &sheet->top;
+    size_t last = rows                           ? sheet->row_count - 1
+                  : sheet->lines > sheet->height ? sheet->lines - sheet->height
+                                                 : 0;
     size_t distance = (size_t)(by < 0 ? -by : by);
     if (by < 0)
         *at = *at > distance ? *at - distance : 0;
     else
-        *at += distance; /* the layout keeps it inside */
+        *at = last - (*at < last ? *at : last) > distance ? *at + distance : last;
 }
 
 static void wheel(struct view *view, int rows)
@@ -245,6 +249,12 @@ void sheet_open_metrics(struct view *view, struct app *app)
 {
     (void)view;
     app_switch(app, APP_METRICS);
+}
+
+void sheet_open_auth(struct view *view, struct app *app)
+{
+    (void)view;
+    app_switch(app, APP_AUTH);
 }
 
 /* ---- filter and life ---- */

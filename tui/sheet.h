@@ -91,6 +91,7 @@ void sheet_open_watches(struct view *view, struct app *app);
 void sheet_open_leases(struct view *view, struct app *app);
 void sheet_open_maintenance(struct view *view, struct app *app);
 void sheet_open_metrics(struct view *view, struct app *app);
+void sheet_open_auth(struct view *view, struct app *app);
 
 #define SHEET_SIBLINGS                                                                                       \
     {{'r'}, "r", "raft", "how far each member is in the log", BINDING_BOTTOM, sheet_open_raft},              \
@@ -98,6 +99,7 @@ void sheet_open_metrics(struct view *view, struct app *app);
         {{'l'}, "l", "leases", "the leases and their keys", BINDING_BOTTOM, sheet_open_leases},              \
         {{'m'}, "m", "members", "the members, and changing them", BINDING_BOTTOM, sheet_open_members},       \
         {{'d'}, "d", "database", "space, alarms, defragmentation", BINDING_BOTTOM, sheet_open_maintenance},  \
+        {{'u'}, "u", "users", "users, roles and their rights", BINDING_BOTTOM, sheet_open_auth},             \
     {                                                                                                        \
         {'v'}, "v", "metrics", "every metric of a member", BINDING_BOTTOM, sheet_open_metrics                \
     }

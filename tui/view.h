@@ -72,6 +72,7 @@ struct view *view_leases_new(void) __attribute__((returns_nonnull, warn_unused_r
 struct view *view_members_new(void) __attribute__((returns_nonnull, warn_unused_result));
 struct view *view_maintenance_new(void) __attribute__((returns_nonnull, warn_unused_result));
 struct view *view_metrics_new(void) __attribute__((returns_nonnull, warn_unused_result));
+struct view *view_auth_new(void) __attribute__((returns_nonnull, warn_unused_result));
 struct view *view_pager_new(void) __attribute__((returns_nonnull, warn_unused_result));
 
 /* Which member the member page shows. */

@@ -665,7 +665,8 @@ class Sheets(Case):
     def test_every_one_leads_to_every_other_and_back(self):
         top = self.top()
         top.wait("HEALTHY 1/1", "r raft", "w watch", "l leases", "m members", "q quit")
-        titles = {"r": "raft  term", "w": "watches  ", "l": "leases  ", "m": "members\n", "d": "maintenance\n", "v": "metrics  of m1"}
+        titles = {"r": "raft  term", "w": "watches  ", "l": "leases  ", "m": "members\n", "d": "maintenance\n", "v": "metrics  of m1",
+                  "u": "auth  authentication is disabled"}
         for first in titles:
             top.send(first)
             top.wait(" " + titles[first], "q quit")
@@ -795,10 +796,37 @@ class Sheets(Case):
         top.send(ESCAPE)
         top.wait("etcd_cluster_version")
 
+    def test_users_and_roles_are_shown_and_deleted(self):
+        for words in (("role", "add", "reader"), ("role", "grant-permission", "reader", "read", "a", "--prefix"),
+                      ("role", "grant-permission", "reader", "readwrite", "b", "d"),
+                      ("role", "grant-permission", "reader", "write", "x"),
+                      ("user", "add", "ann", "--no-password"), ("user", "grant-role", "ann", "reader"),
+                      ("user", "add", "bob", "--no-password")):
+            self.assertIsNotNone(self.server.control(*words), words)
+        top = self.top()
+        top.send("u")
+        text = top.wait("authentication is disabled", "role reader", "no role", 'read "a" and all that begins so',
+                        'read and write "b" up to "d"', 'write "x"')
+        self.assertLess(text.index("ann"), text.index("bob"))
+        top.send("/", "bob", ENTER)
+        top.wait("/bob", absent="ann")
+        top.send("x")
+        top.wait("Delete user bob? [y/N]")
+        top.send("y")
+        top.wait("User bob deleted")
+        top.send("q", ESCAPE)
+        top.wait("ann", absent="bob")
+        top.send("E")
+        top.wait("enable authentication?")
+        top.send("n")
+        top.wait("authentication is disabled", "nothing was changed")
+        self.server.control("user", "delete", "ann")
+        self.server.control("role", "delete", "reader")
+
     def test_read_only_changes_nothing(self):
         grant = self.server.control("lease", "grant", "1000").decode().split()[1]
         top = self.top("--read-only")
-        for view, keys in (("l", "xa"), ("m", "aLxp"), ("d", "Dcx")):
+        for view, keys in (("l", "xa"), ("m", "aLxp"), ("d", "Dcx"), ("u", "xE")):
             top.send(view)
             top.pump(0.3)
             for key in keys:

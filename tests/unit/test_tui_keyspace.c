@@ -315,11 +315,11 @@ static void prefixes_end_where_etcd_ends_them(void **state)
 {
     (void)state;
     struct buf end = {0};
-    key_prefix_end(BYTES_LITERAL("/a/"), &end);
+    key_request_prefix_end(BYTES_LITERAL("/a/"), &end);
     assert_string_equal(buf_string(&end), "/a0");
-    key_prefix_end(BYTES_LITERAL("a\xff\xff"), &end);
+    key_request_prefix_end(BYTES_LITERAL("a\xff\xff"), &end);
     assert_string_equal(buf_string(&end), "b");
-    key_prefix_end(BYTES_EMPTY, &end);
+    key_request_prefix_end(BYTES_EMPTY, &end);
     assert_int_equal(end.size, 1);
     assert_int_equal(end.data[0], 0);
     buf_deinit(&end);
