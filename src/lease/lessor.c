@@ -30,6 +30,9 @@ struct lease {
     int64_t expires_at;
     struct heap_node expiry;     /* when to report it: expires_at, later a retry */
     struct heap_node checkpoint; /* when to take one */
+    /* One was reported since the last reset and may still be on its way. It would undo a renewal. */
+    bool is_checkpointed;
+    int64_t reset_until; /* a reset was asked for and may be on its way until then; 0: none */
     TAILQ_HEAD(, lease_key) keys;
     size_t key_count;
     UT_hash_handle hh;
@@ -291,6 +294,10 @@ void lessor_checkpoint(struct lessor *lessor, int64_t id, int64_t remaining, boo
     if (lease == NULL) return;
     if (remaining < 0) remaining = 0;
     lease->remaining_ttl = remaining < LESSOR_TTL_MAX ? remaining : LESSOR_TTL_MAX;
+    if (remaining == 0) {
+        lease->is_checkpointed = false;
+        lease->reset_until = 0;
+    }
     if (persist) store_row(lessor, lease);
     if (lessor->primary) schedule_checkpoint(lessor, lease, now);
 }
@@ -400,8 +407,18 @@ static void spread(struct lessor *lessor)
     free(leases);
 }
 
+/* What a former leader proposed has been applied by now, or never will be. */
+static void forget_proposals(struct lessor *lessor)
+{
+    for (struct lease *lease = lessor->leases; lease != NULL; lease = lease->hh.next) {
+        lease->is_checkpointed = false;
+        lease->reset_until = 0;
+    }
+}
+
 void lessor_promote(struct lessor *lessor, int64_t extend, int64_t now)
 {
+    if (!lessor->primary) forget_proposals(lessor);
     lessor->primary = true;
     for (struct lease *lease = lessor->leases; lease != NULL; lease = lease->hh.next) {
         int64_t expires_at = add_time(add_time(now, extend), time_left(lease) * SECOND);
@@ -454,7 +471,9 @@ size_t lessor_checkpoints(struct lessor *lessor, int64_t now,
         heap_put(&lessor->checkpoints, due, add_time(now, lessor->options.checkpoint_interval));
         int64_t left = lease->expires_at - now;
         int64_t remaining = left / SECOND + (left % SECOND != 0);
-        if (remaining < lease->ttl) items[count++] = (struct lessor_checkpoint_item){lease->id, remaining};
+        if (remaining >= lease->ttl || lease->reset_until > now) continue;
+        lease->is_checkpointed = true;
+        items[count++] = (struct lessor_checkpoint_item){lease->id, remaining};
     }
     return count;
 }
@@ -473,7 +492,11 @@ enum lessor_renewal lessor_renew(struct lessor *lessor, int64_t id, int64_t now,
     struct lease *lease = find(lessor, id);
     if (lease == NULL) return LESSOR_NOT_FOUND;
     if (lease->expires_at <= now) return LESSOR_EXPIRING;
-    if (lease->remaining_ttl > 0) return LESSOR_CHECKPOINTED;
+    if (lease->remaining_ttl > 0 || lease->is_checkpointed) {
+        if (lease->reset_until > now) return LESSOR_RESETTING;
+        lease->reset_until = add_time(now, lessor->options.retry);
+        return LESSOR_CHECKPOINTED;
+    }
     set_expiry(lessor, lease, add_time(now, lease->ttl * SECOND));
     *ttl = lease->ttl;
     return LESSOR_RENEWED;

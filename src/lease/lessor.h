@@ -118,6 +118,7 @@ enum lessor_renewal {
     LESSOR_NOT_PRIMARY, /* ask the leader */
     LESSOR_EXPIRING, /* its time is up: wait until it is revoked or this member is demoted, then ask again */
     LESSOR_CHECKPOINTED, /* propose LeaseCheckpoint {id, 0}; when that is applied ask again */
+    LESSOR_RESETTING,    /* that is under way */
 };
 /* LeaseKeepAlive. Ask only while leadership is certain. */
 enum lessor_renewal lessor_renew(struct lessor *lessor, int64_t id, int64_t now, int64_t *ttl);

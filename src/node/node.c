@@ -332,11 +332,13 @@ static void take_ready(struct node *node)
     raft_ready_deinit(&ready);
 }
 
-/* A message may have deposed it since the last ready. What it proposed then would be forwarded to its
- * successor, and end leases that were renewed there meanwhile. */
+/* A message may have deposed it since the last ready, or it is handing its leadership over. What it proposed
+ * then would wait and be forwarded to its successor, and end leases that were renewed there meanwhile. */
 static bool leads(const struct node *node)
 {
-    return node->soft.role == RAFT_LEADER && raft_status(node->raft).soft_state.role == RAFT_LEADER;
+    struct raft_status status = raft_status(node->raft);
+    return node->soft.role == RAFT_LEADER && status.soft_state.role == RAFT_LEADER &&
+           status.lead_transferee == RAFT_NONE;
 }
 
 static void look_after_leases(struct node *node)
@@ -469,7 +471,7 @@ static int64_t next_wake(const struct node *node)
         earlier(&at, node->seal_at);
     if (mvcc_compact_pending(node->store)) earlier(&at, node->compaction_next);
     earlier(&at, watch_hub_wake_at(node->watches));
-    if (node->soft.role == RAFT_LEADER) {
+    if (leads(node)) {
         /* What expired since the last look waits for the next one. */
         int64_t expiry = lessor_wake_at(node->lessor);
         earlier(&at, expiry > node->expiry_next ? expiry : node->expiry_next);

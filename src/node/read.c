@@ -248,8 +248,11 @@ static void serve_keep_alive(struct node *node, struct node_request *request)
         node_reply(node, request, API_ERROR_NOT_PRIMARY_LESSOR);
         return;
     case LESSOR_CHECKPOINTED:
-        node_propose_checkpoint(node, asked->id, 0); /* fall through */
-    case LESSOR_EXPIRING:                            /* until its revocation is applied */
+        node_propose_checkpoint(node, asked->id, 0);
+        node->more = true; /* proposals of this run have left already */
+        /* fall through */
+    case LESSOR_RESETTING:
+    case LESSOR_EXPIRING: /* until its revocation is applied */
         node_queue_put(&node->reads_local, request);
         return;
     }

@@ -132,6 +132,45 @@ static void it_ends_in_time_however_often_leaders_change(void **state)
     story_free(story);
 }
 
+static bool leads_now(struct story *story, void *context)
+{
+    const size_t *member = context;
+    return raft_status(node_raft(story_node(story, *member))).soft_state.role == RAFT_LEADER;
+}
+
+/* Its time is up while the leadership is being handed over. Were its end proposed then, it would wait and
+ * reach the next leader, who has given the lease its whole time again and may have renewed it. */
+static void a_leader_that_hands_over_ends_no_lease(void **state)
+{
+    (void)state;
+    enum { SHORT_TTL = 2 };
+    struct story *story = new_story(6, 0);
+    Etcdserverpb__LeaseGrantRequest request = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
+    Etcdserverpb__MoveLeaderRequest move = ETCDSERVERPB__MOVE_LEADER_REQUEST__INIT;
+    size_t former = story_leader(story), next = (former + 1) % 3;
+    request.ttl = SHORT_TTL;
+    int64_t granted_at = sim_cluster_now(story->cluster);
+    assert_non_null(story_ask(story, former, NODE_LEASE_GRANT, &request.base));
+    story_run(story, STORY_SECOND);
+    /* It lacks an entry, so it cannot take over at once. */
+    story_isolate(story, next, true);
+    story_put(story, former, "key", "value", 0);
+    story_run(story, granted_at + 19 * STORY_SECOND / 10 - sim_cluster_now(story->cluster));
+    move.targetid = sim_member_id(sim_cluster_member(story->cluster, next));
+    story_submit(story, former, NODE_MOVE_LEADER, &move.base);
+    story_run(story, granted_at + 26 * STORY_SECOND / 10 - sim_cluster_now(story->cluster));
+    assert_false(story->answered);
+    assert_int_equal(story_status(story, former).leases, 1);
+    story_isolate(story, next, false);
+    story_until(story, leads_now, &next);
+    story_answer(story);
+    story_run(story, STORY_SECOND);
+    assert_int_equal(story_leader(story), next);
+    assert_int_equal(story_status(story, next).leases, 1);
+    story_until(story, is_gone, NULL); /* in its own time */
+    story_free(story);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -140,6 +179,7 @@ int main(void)
         cmocka_unit_test(a_checkpoint_survives_a_restart_of_all),
         cmocka_unit_test(a_renewal_outweighs_an_earlier_checkpoint),
         cmocka_unit_test(it_ends_in_time_however_often_leaders_change),
+        cmocka_unit_test(a_leader_that_hands_over_ends_no_lease),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -546,6 +546,52 @@ static void a_checkpoint_shortens_the_next_term(void **state)
     memory_backend_free(backend);
 }
 
+/* Applied behind the renewal it would take back what the client was told. */
+static void a_renewal_waits_for_a_checkpoint_that_is_on_its_way(void **state)
+{
+    (void)state;
+    struct backend *backend = memory_backend_new();
+    struct lessor_options options = {.min_ttl = 2, .checkpoint_interval = 300 * SECOND, .retry = 7 * SECOND};
+    struct lessor *lessor = open_primary(backend, &options);
+    struct lessor_checkpoint_item items[LESSOR_CHECKPOINTS_MAX];
+    int64_t ttl;
+    grant(lessor, 1, 1000, 0);
+    assert_int_equal(lessor_checkpoints(lessor, 300 * SECOND, items), 1);
+    assert_int_equal(lessor_renew(lessor, 1, 301 * SECOND, &ttl), LESSOR_CHECKPOINTED);
+    assert_int_equal(lessor_renew(lessor, 1, 302 * SECOND, &ttl), LESSOR_RESETTING);
+    assert_int_equal(lessor_renew(lessor, 1, 308 * SECOND, &ttl), LESSOR_CHECKPOINTED); /* it was lost */
+    lessor_checkpoint(lessor, 1, 700, true, 309 * SECOND);
+    assert_int_equal(lessor_renew(lessor, 1, 310 * SECOND, &ttl), LESSOR_RESETTING);
+    lessor_checkpoint(lessor, 1, 0, true, 311 * SECOND);
+    assert_int_equal(lessor_renew(lessor, 1, 312 * SECOND, &ttl), LESSOR_RENEWED);
+    assert_int_equal(expires_at(lessor, 1), 1312 * SECOND);
+    lessor_close(lessor);
+    memory_backend_free(backend);
+}
+
+static void none_is_taken_while_one_is_being_reset(void **state)
+{
+    (void)state;
+    struct backend *backend = memory_backend_new();
+    struct lessor_options options = {.min_ttl = 2, .checkpoint_interval = 10 * SECOND, .retry = 7 * SECOND};
+    struct lessor *lessor = open_primary(backend, &options);
+    struct lessor_checkpoint_item items[LESSOR_CHECKPOINTS_MAX];
+    int64_t ttl;
+    grant(lessor, 1, 1000, 0);
+    assert_int_equal(lessor_checkpoints(lessor, 10 * SECOND, items), 1);
+    assert_int_equal(lessor_renew(lessor, 1, 19 * SECOND, &ttl), LESSOR_CHECKPOINTED);
+    assert_int_equal(lessor_checkpoints(lessor, 20 * SECOND, items), 0);
+    lessor_checkpoint(lessor, 1, 0, true, 21 * SECOND);
+    assert_int_equal(lessor_renew(lessor, 1, 22 * SECOND, &ttl), LESSOR_RENEWED);
+    assert_int_equal(lessor_checkpoints(lessor, 32 * SECOND, items), 1);
+    /* What it has not been told of as a leader it need not fear as the next. */
+    lessor_demote(lessor);
+    lessor_promote(lessor, 0, 33 * SECOND);
+    assert_int_equal(lessor_renew(lessor, 1, 34 * SECOND, &ttl), LESSOR_RENEWED);
+    lessor_close(lessor);
+    memory_backend_free(backend);
+}
+
 static void checkpoints_are_for_long_leases_at_every_interval(void **state)
 {
     (void)state;
@@ -640,6 +686,8 @@ int main(void)
         cmocka_unit_test(a_takeover_of_many_leases_spreads_them),
         cmocka_unit_test(few_leases_are_not_spread),
         cmocka_unit_test(a_checkpoint_shortens_the_next_term),
+        cmocka_unit_test(a_renewal_waits_for_a_checkpoint_that_is_on_its_way),
+        cmocka_unit_test(none_is_taken_while_one_is_being_reset),
         cmocka_unit_test(checkpoints_are_for_long_leases_at_every_interval),
         cmocka_unit_test(without_an_interval_there_are_no_checkpoints),
         cmocka_unit_test(leases_are_listed_by_what_is_left),
