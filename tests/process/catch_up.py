@@ -13,6 +13,7 @@ import http.client
 import os
 import socket
 import struct
+import subprocess
 import time
 import urllib.request
 
@@ -256,6 +257,59 @@ def too_many_at_once(scratch):
     server.stop()
 
 
+class SmallDisk:
+    """A member's folder of snapshots on a file system of its own; None where that cannot be mounted."""
+
+    def __init__(self, server, mib):
+        self.path = os.path.join(server.data, "member", "snap")
+        os.makedirs(self.path, mode=0o700)
+        self.mounted = self._mount(f"size={mib}m", "-t", "tmpfs", "tmpfs")
+
+    def _mount(self, size, *words):
+        done = subprocess.run(["mount", "-o", f"{size},mode=0700", *words, self.path], capture_output=True, text=True,
+                              check=False)
+        return done.returncode == 0
+
+    def grow(self, mib):
+        expect(self._mount(f"remount,size={mib}m"), "the small disk cannot be made larger")
+
+    def close(self):
+        if self.mounted:
+            subprocess.run(["umount", self.path], check=False)
+
+
+def a_disk_is_full(scratch, mib):
+    """What cannot be stored is refused, the member goes on as it is, and gets everything when there is room."""
+    cluster = Cluster(scratch, {name: etcd.OURS for name in ("c1", "c2", "c3")}, flags=FLAGS)
+    for server in cluster.servers:
+        server.flags += flags_of(server)
+    away = cluster.servers[0]
+    disk = SmallDisk(away, 4)
+    try:
+        if not disk.mounted:
+            print("no file system can be mounted here: a full disk is not tried", flush=True)
+            return
+        cluster.start()
+        away.kill()
+        _, revision = fill(cluster.wait_for_leader()[0], mib, b"fill/")
+        away.spawn()
+
+        def is_refused():
+            with open(away.log_path, "rb") as log:
+                return b"failed to save incoming database snapshot" in log.read()
+        wait_for("a refused snapshot", is_refused)
+        away.check_alive()
+        expect(b"no space left" in open(away.log_path, "rb").read().lower(), "the log does not say why")
+        disk.grow(16 * mib)
+        caught_up(cluster, away, revision)
+        cluster.catch_up()
+        cluster.stop()
+        print("a snapshot too large for the disk came when there was room", flush=True)
+    finally:
+        away.kill()
+        disk.close()
+
+
 def three(scratch, programs, label):
     cluster = Cluster(scratch, programs, flags=FLAGS)
     for server in cluster.servers:
@@ -267,6 +321,7 @@ def three(scratch, programs, label):
 def run(scratch):
     bad_bodies(scratch)
     too_many_at_once(scratch)
+    a_disk_is_full(scratch, 8)
     cluster = three(scratch, {name: etcd.OURS for name in ("b1", "b2", "b3")}, "three of ours")
     a_watch_goes_on(cluster)
     cluster.stop()

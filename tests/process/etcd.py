@@ -175,6 +175,7 @@ class Client:
         "alarm": ("Maintenance/Alarm", rpc.AlarmRequest, rpc.AlarmResponse),
         "member_list_": ("Cluster/MemberList", rpc.MemberListRequest, rpc.MemberListResponse),
         "member_add_": ("Cluster/MemberAdd", rpc.MemberAddRequest, rpc.MemberAddResponse),
+        "member_update": ("Cluster/MemberUpdate", rpc.MemberUpdateRequest, rpc.MemberUpdateResponse),
         "member_remove": ("Cluster/MemberRemove", rpc.MemberRemoveRequest, rpc.MemberRemoveResponse),
     }
 
