@@ -9,6 +9,7 @@ import sys
 
 sys.dont_write_bytecode = True
 
+import os
 import random
 import shutil
 import subprocess
@@ -136,7 +137,8 @@ def h2load(scratch, server, path, message, name):
 
 def run(scratch):
     global load_server
-    load_server = server = scratch.server(environment={"TSAN_OPTIONS": "halt_on_error=0:second_deadlock_stack=1"})
+    load_server = server = scratch.server(environment={
+        "TSAN_OPTIONS": os.environ.get("TSAN_OPTIONS", "") + ":halt_on_error=0:second_deadlock_stack=1"})
     server.start(["--snapshot-count=1000", "--io-threads=3"])
     load = Load(server)
     actions = [put_and_read, transact, grant_and_revoke, watch_a_while, compact_and_hash, give_up, scrape]

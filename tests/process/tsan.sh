@@ -16,6 +16,7 @@ make proto/.stamp >make.log 2>&1 && make -j2 etcd >>make.log 2>&1 || {
     tail -20 make.log
     exit 1
 }
+export TSAN_OPTIONS="suppressions=$source/tests/process/tsan.supp"
 for round in $(seq "${TSAN_ROUNDS:-1}"); do
     ETCD_BIN=$build/etcd "$source/tests/process/load.py"
     ETCD35_BIN= CLUSTER_KILLS=${TSAN_KILLS:-3} ETCD_BIN=$build/etcd "$source/tests/process/cluster.py"
