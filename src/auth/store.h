@@ -97,6 +97,8 @@ const struct auth_role *auth_role_at(const struct auth_store *store, size_t posi
 
 /* ---- applied entries (change.c) ---- */
 
+/* Names and keys given are borrowed for the call; they must not be the store's own. */
+
 /* ROOT_USER_NOT_EXIST, ROOT_ROLE_NOT_EXIST (the user lacks it). Fine when it is enabled already. */
 enum api_error auth_enable(struct auth_store *store);
 void auth_disable(struct auth_store *store);
