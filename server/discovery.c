@@ -422,7 +422,9 @@ struct error *discovery_find(const struct options *options, cluster_sha1 *sha1, 
                              struct arena *memory, struct discovery_found *found)
 {
     *found = (struct discovery_found){options->initial_cluster, options->initial_cluster_token};
-    if (*options->discovery_endpoints != '\0') return ask_service(options, sha1, logger, memory, found);
+    bool joins = strcmp(options->initial_cluster_state, "existing") == 0;
+    if (*options->discovery_endpoints != '\0' && !joins)
+        return ask_service(options, sha1, logger, memory, found);
     if (*options->discovery_srv != '\0') return ask_dns(options, logger, memory, found);
     return NULL;
 }

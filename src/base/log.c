@@ -3,6 +3,9 @@
 #include "base/buf.h"
 #include "base/text.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 const struct logger log_discard = {.level = LOG_NONE};
 
 void log_emit(const struct logger *logger, enum log_level level, const char *file, int line,
@@ -32,6 +35,17 @@ static void append_text(struct buf *line, const char *text)
     text_json_quote(line, bytes_from_string(text == NULL ? "" : text), false);
 }
 
+/* The fewest digits that read back the same. */
+static void append_double(struct buf *line, double value)
+{
+    char text[40];
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    buf_append_string(line, text);
+}
+
 void log_field_write(struct buf *line, const struct log_field *field, const char *comma)
 {
     struct buf text = {0};
@@ -55,7 +69,7 @@ void log_field_write(struct buf *line, const struct log_field *field, const char
         buf_append_string(line, field->boolean ? "true" : "false");
         break;
     case LOG_FIELD_DOUBLE:
-        buf_printf(line, "%.17g", field->real);
+        append_double(line, field->real);
         break;
     case LOG_FIELD_DURATION:
         text_go_duration(&text, field->integer);

@@ -359,7 +359,7 @@ static struct error *read_image(struct sim_member *member, uint64_t index, struc
 
 static struct error *send_snapshot(struct sim_member *member, const struct raft_message *message)
 {
-    struct blob *image;
+    struct blob *image = NULL; /* the compiler does not see that failing ends it */
     TRY(read_image(member, message->snapshot->index, &image));
     member->options.on_snapshot(member->options.context, message, image);
     blob_unref(image);

@@ -34,11 +34,12 @@ static const char *const urls[] = {"http://a:1", "http://b:2"};
 
 static const struct log_record *example(void)
 {
-    static struct log_field fields[10];
+    static struct log_field fields[11];
     size_t count = 0;
     fields[count++] = LOG_STRING("text", "say \"<hi>\"\n\x01 \xc2\xb5");
     fields[count++] = LOG_HEX("id", 0xabc);
     fields[count++] = LOG_INT("number", -5);
+    fields[count++] = LOG_DOUBLE("share", 0.1);
     fields[count++] = (struct log_field){.kind = LOG_FIELD_ABSENT};
     fields[count++] = LOG_DURATION("took", 2718959);
     fields[count++] = LOG_SIZE("size", 25000);
@@ -61,6 +62,7 @@ static void json_lines_are_zaps(void **state)
         LOGGING_JSON, example(),
         "{\"level\":\"info\",\"ts\":\"2026-01-02T12:04:05.678901Z\",\"caller\":\"server/main.c:73\",\"msg\":"
         "\"Running: \",\"text\":\"say \\\"<hi>\\\"\\n\\u0001 \xc2\xb5\",\"id\":\"abc\",\"number\":-5,"
+        "\"share\":0.1,"
         "\"took\":\"2.718959ms\",\"size\":\"25 "
         "kB\",\"flag\":true,\"urls\":[\"http://a:1\",\"http://b:2\"]}\n");
     const struct log_record raft = {
