@@ -349,6 +349,7 @@ struct error *options_complete(struct options_parsed *parsed)
                                                    .values = {options->data_dir}});
     }
     complete_numbers(parsed);
+    options_advertise_default_host(parsed);
     TRY(complete_local_address(parsed));
     return complete_initial_cluster(parsed);
 }

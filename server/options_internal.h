@@ -88,6 +88,10 @@ static inline struct option_given *option_given(struct option_parser *parser, co
 /* The strings of a note are kept in parsed->memory or static. */
 void options_note(struct options_parsed *parsed, struct options_note note);
 
+/* options_host.c: members that listen on every address advertise the one that the default route goes from,
+ * unless they were told another; notes it. */
+void options_advertise_default_host(struct options_parsed *parsed);
+
 /* Reads the file into parser->given. */
 struct error *options_read_file(struct option_parser *parser, const char *path)
     __attribute__((warn_unused_result));

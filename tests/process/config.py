@@ -552,6 +552,34 @@ def check_local_address(scratch):
         server.kill()
 
 
+def check_default_host(scratch):
+    """Who listens on every address and was told no other advertises the one that the default route starts from."""
+    reason = network.available()
+    if reason is not None:
+        print(f"detected default host: {reason}", flush=True)
+        return
+    net = network.Network(scratch)
+    place = net.place()
+    subprocess.run(["ip", "-n", place.namespace, "route", "add", "default", "via", f"{net.prefix}.1"], check=True)
+    server = scratch.server("anywhere", place=place)
+    client, peer = etcd.free_ports(2)
+    config = scratch.path("anywhere.yml")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write(f"name: anywhere\ndata-dir: {server.data}\nlisten-client-urls: http://0.0.0.0:{client}\n"
+                   f"listen-peer-urls: http://0.0.0.0:{peer}\n")
+    server.port, server.endpoint = client, f"http://{place.address}:{client}"
+    with open(server.log_path, "ab") as log:
+        server.process = subprocess.Popen([*place.command, OURS, f"--config-file={config}"], stdin=subprocess.DEVNULL, stdout=log,
+                                          stderr=log, env=CLEAN)
+    server.wait_ready()
+    with etcd.Client(server) as connection:
+        member, = connection.member_list_().members
+        expect(list(member.clientURLs) == [server.endpoint] and list(member.peerURLs) == [f"http://{place.address}:{peer}"],
+               f"{member}")
+    expect(line_of(server, "detected default host for advertise")["host"] == place.address, "the host in the log")
+    server.kill()
+
+
 def check_memory_lock(scratch):
     if not os.access(RELEASE, os.X_OK):
         print("memory-mlock: no build without sanitizers (RELEASE_DIR)", flush=True)
@@ -610,7 +638,7 @@ EFFECTS = {
     "initial-advertise-peer-urls": check_local_address,
     "initial-cluster": check_silent_peer,
     "initial-cluster-token": (CLUSTER_UNIT, "cluster_member_id"),
-    "advertise-client-urls": check_limits_and_threads, "strict-reconfig-check": (CLUSTER_UNIT, "strict"),
+    "advertise-client-urls": check_default_host, "strict-reconfig-check": (CLUSTER_UNIT, "strict"),
     "max-cluster-version": check_limits_and_threads, "auto-compaction-mode": (SURFACE, "auto-compaction"),
     "auto-compaction-retention": (SURFACE, "--auto-compaction-retention"), "max-learners": check_learners,
     **{name: ("process/discovery.py", "--" + name) for name in (
