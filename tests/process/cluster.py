@@ -140,19 +140,29 @@ def lead_with(cluster, is_wanted):
     raise etcd.Failure("nobody of that kind was elected in ten elections")
 
 
+def log_has(server, text):
+    with open(server.log_path, "rb") as log:
+        return text in log.read()
+
+
 def with_real_etcd(scratch, generator, etcd35, real, ours):
     cluster = Cluster(scratch, {**{f"real{real}{n}": etcd35 for n in range(real)},
                                 **{f"ours{real}{n}": etcd.OURS for n in range(ours)}})
     for server in cluster.servers:
-        if server.program == etcd35:
-            server.flags += ["--experimental-initial-corrupt-check", "--experimental-corrupt-check-time=1s"]
+        server.flags += ["--experimental-initial-corrupt-check", "--experimental-corrupt-check-time=1s",
+                         "--experimental-compact-hash-check-enabled", "--experimental-compact-hash-check-time=1s"]
     print(f"{ours} of ours, {real} of etcd 3.5: a leader after {cluster.start():.1f} s", flush=True)
     for is_ours in (True, False):
         leader = lead_with(cluster, lambda server: (server.program == etcd.OURS) == is_ours)
         reads_are_linearizable(cluster, b"led by %s" % leader.name.encode())
         leases_are_asked_of_the_leader(cluster)
         writer = Writer(cluster)
-        time.sleep(3)  # a real leader compares hashes meanwhile
+        time.sleep(1)
+        with etcd.Client(leader) as client:
+            client.compact(client.revision() - 5)
+        wait_for("the leader compares hashes of a compaction with all members",
+                 lambda: log_has(leader, b"successfully checked hash on whole cluster"))
+        wait_for("the leader compares newest hashes", lambda: log_has(leader, b"finished peer corruption check"))
         victim = generator.choice([server for server in cluster.servers if server is not leader])
         kill_and_restart(cluster, victim)
         time.sleep(1)

@@ -242,6 +242,23 @@ def refused_at_start(scratch):
     print("the leader's check names the damaged follower, after a disarming again", flush=True)
 
 
+def all_check_at_once(scratch):
+    """Members that restart together answer each other while they check."""
+    servers = make_cluster(scratch, "together", [])
+    fill(servers[0])
+    wait_until_equal(servers)
+    for server in servers:
+        server.stop()
+    for server in servers:
+        server.spawn(["--feature-gates=InitialCorruptCheck=true"])
+    for server in servers:
+        server.wait_ready(LIMIT)
+        expect(logged(server, "initial corruption checking passed"), f"{server.name} has not checked")
+    for server in servers:
+        server.stop()
+    print("all check each other at the start", flush=True)
+
+
 def found_by_compaction(scratch, damage_leader):
     flags = ["--feature-gates=CompactHashCheck=true", "--compact-hash-check-time=300ms"]
     servers = make_cluster(scratch, "leading" if damage_leader else "following", flags)
@@ -283,6 +300,7 @@ def run(scratch):
     if not os.access(BOLT_TOOL, os.X_OK):
         etcd.skip("no tests/bolt/bolt_tool")
     like_real_etcd(scratch)
+    all_check_at_once(scratch)
     refused_at_start(scratch)
     found_by_compaction(scratch, damage_leader=False)
     found_by_compaction(scratch, damage_leader=True)

@@ -16,6 +16,7 @@ sys.dont_write_bytecode = True
 import json
 import os
 import random
+import shutil
 import subprocess
 import time
 
@@ -158,6 +159,7 @@ def found_cluster(scratch, name, program):
     wait_for("a learner is added", lambda: add_learner(voters[0], learner))
     learner.initial_cluster = voters[0].initial_cluster + f",{learner.name}={learner.peer_url}"
     learner.spawn(["--initial-cluster-state=existing"])
+    wait_for("the learner has told its name", lambda: f"started, {learner.name}," in etcdctl(voters[0], "member", "list"))
     return voters, learner
 
 
@@ -276,6 +278,20 @@ def refuses_to_start(server, reason):
     expect(code != 0 and reason in server.log_tail(), f"exit {code}, not with '{reason}':\n{server.log_tail()}")
 
 
+def migrate_there_and_back(scratch, server, bolt_tool):
+    """etcdutl migrate on a copy: 3.5 has no row for its storage version, 3.6 has one."""
+    copy, ours = scratch.path("migrated"), os.path.dirname(etcd.OURS)
+    shutil.copytree(server.data, copy)
+    said = utl(ours, "migrate", f"--data-dir={copy}", "--target-version=3.5", code=1)
+    expect("cannot downgrade storage, WAL contains newer entries" in said, said)
+    for target, rows in (("3.5", []), ("3.6", [b"3.6.0".hex()])):
+        utl(ours, "migrate", f"--data-dir={copy}", f"--target-version={target}", "--force")
+        dump = subprocess.run([bolt_tool, "dump", os.path.join(copy, "member/snap/db"), "meta"], capture_output=True,
+                              text=True, check=True).stdout
+        found = [line.split(" ")[1] for line in dump.splitlines() if line.startswith(b"storageVersion".hex())]
+        expect(found == rows, f"migrated to {target}: {found}")
+
+
 def storage_versions(scratch, etcd35):
     """A cluster at 3.6 is not taken over by 3.5 until its storage is migrated, and nobody takes over what is newer."""
     ours = os.path.dirname(etcd.OURS)
@@ -297,6 +313,7 @@ def storage_versions(scratch, etcd35):
     if not os.access(bolt_tool, os.X_OK):
         etcd.skip("no tests/bolt/bolt_tool; the rest passed")
     version = b"storageVersion".hex()
+    migrate_there_and_back(scratch, server, bolt_tool)
     subprocess.run([bolt_tool, "put", database, "meta", version, b"3.7.0".hex()], check=True)
     refuses_to_start(server, "3.7.0")
     subprocess.run([bolt_tool, "put", database, "meta", version, b"3.6.0".hex()], check=True)
