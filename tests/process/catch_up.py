@@ -3,7 +3,8 @@
 
 What the leader sends is found complete: keys, leases, HashKV; a watch on the member that was away resumes without a gap; and
 the memory of both ends stays bounded whatever the size of the database. Bodies that are cut off, damaged, silent or for
-somebody else leave nothing behind. CATCH_UP_MIB: the size of the database (1024 in `make soak`).
+somebody else leave nothing behind. CATCH_UP_MIB: the size of the database (1024 in `make soak`); CATCH_UP_KILLS: how often whoever receives or sends is killed
+in the middle; CATCH_UP_SEED: at other moments.
 """
 import sys
 
@@ -11,6 +12,7 @@ sys.dont_write_bytecode = True
 
 import http.client
 import os
+import random
 import socket
 import struct
 import subprocess
@@ -22,6 +24,8 @@ from clusters import LIMIT, Cluster, wait_for
 from etcd import expect, rpc
 
 MIB = etcd.setting("CATCH_UP_MIB", 8)
+ROUNDS = etcd.setting("CATCH_UP_KILLS", 8)
+SEED = etcd.setting("CATCH_UP_SEED", int(time.time()))
 VALUE = os.urandom(64 * 1024)
 # Beyond this a member's memory may not grow while a snapshot goes by; sanitizers and Python's own load add to it.
 BOUND = etcd.setting("CATCH_UP_BOUND_MIB", 192) << 20
@@ -257,6 +261,30 @@ def too_many_at_once(scratch):
     server.stop()
 
 
+def interrupted(scratch, mib, rounds):
+    """Whoever receives or sends is killed in the middle, at some point of its own; in the end all is there."""
+    cluster = three(scratch, {name: etcd.OURS for name in ("d1", "d2", "d3")}, "interruptions")
+    generator = random.Random(SEED)
+    leader, _ = cluster.wait_for_leader()
+    away = next(server for server in cluster.servers if server is not leader)
+    away.kill()
+    _, revision = fill(leader, mib, b"fill/")
+    for number in range(rounds):
+        away.spawn()
+        time.sleep(generator.random() * 0.4)  # the start takes a part of it
+        away.kill()
+        if number % 3 == 2:
+            leader, _ = cluster.wait_for_leader()
+            leader.kill()
+            leader.start()
+    away.spawn()
+    caught_up(cluster, away, revision)
+    cluster.catch_up()
+    nothing_is_left(away)
+    cluster.stop()
+    print(f"  after {rounds} interruptions all is there", flush=True)
+
+
 class SmallDisk:
     """A member's folder of snapshots on a file system of its own; None where that cannot be mounted."""
 
@@ -319,9 +347,11 @@ def three(scratch, programs, label):
 
 
 def run(scratch):
+    print(f"CATCH_UP_SEED={SEED}", flush=True)
     bad_bodies(scratch)
     too_many_at_once(scratch)
     a_disk_is_full(scratch, 8)
+    interrupted(scratch, 8, ROUNDS)
     cluster = three(scratch, {name: etcd.OURS for name in ("b1", "b2", "b3")}, "three of ours")
     a_watch_goes_on(cluster)
     cluster.stop()
