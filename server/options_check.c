@@ -417,6 +417,67 @@ static void append_block(struct buf *out, const struct option *option)
     buf_append_string(out, ".");
 }
 
+static bool is_earlier(const struct option *option)
+{
+    return option->help == NULL && strcmp(option->name, "help") != 0 && strcmp(option->name, "h") != 0;
+}
+
+static bool is_plainly_ignored(const struct option *option)
+{
+    return option->use == OPTION_WITHOUT_EFFECT && option->text == NULL;
+}
+
+/* What became of one earlier name, as a sentence. */
+static void append_fate(struct buf *out, const struct option *option)
+{
+    struct buf text = {0};
+    switch (option->use) {
+    case OPTION_RENAMED:
+        buf_printf(&text, "Is --%s.", option->other);
+        break;
+    case OPTION_GATE:
+        buf_printf(&text, "Sets the feature gate %s.", option->other);
+        break;
+    case OPTION_IMPLIES:
+        buf_printf(&text, "If true, is --%s=%s.", option->other, option->text);
+        break;
+    case OPTION_REFUSED:
+        buf_printf(&text, "Values other than \"%s\" refuse the start: %s.", option->initial, option->text);
+        break;
+    default:
+        buf_append_string(&text, option->text);
+        buf_append_string(&text, ".");
+        break;
+    }
+    append_roff(out, buf_string(&text));
+    buf_deinit(&text);
+}
+
+static void append_earlier_names(struct buf *out)
+{
+    buf_append_string(out,
+                      ".SH EARLIER NAMES\nNames of options of etcd 3.2 to 3.6, each with a warning when it "
+                      "is used.\n");
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option *option = &option_table[i];
+        if (!is_earlier(option) || is_plainly_ignored(option)) continue;
+        buf_append_string(out, ".TP\n.B \\-\\-");
+        append_roff(out, option->name);
+        buf_append_string(out, "\n");
+        append_fate(out, option);
+        buf_append_string(out, "\n");
+    }
+    buf_append_string(out, ".PP\nTaken without effect and without a word:");
+    const char *before = " ";
+    for (size_t i = 0; i < option_count; i++) {
+        if (!is_earlier(&option_table[i]) || !is_plainly_ignored(&option_table[i])) continue;
+        buf_printf(out, "%s\\-\\-", before);
+        append_roff(out, option_table[i].name);
+        before = ", ";
+    }
+    buf_append_string(out, ".\n");
+}
+
 void options_manual(struct buf *out)
 {
     for (size_t i = 0; i < option_count; i++) {
@@ -441,4 +502,5 @@ void options_manual(struct buf *out)
         }
         buf_append_string(out, "\n");
     }
+    append_earlier_names(out);
 }

@@ -578,6 +578,8 @@ static void help_and_manual_show_every_present_option(void **state)
         assert_non_null(strstr(buf_string(&help), line));
     }
     assert_non_null(strstr(buf_string(&manual), ".BI \\-\\-data\\-dir =VALUE\n"));
+    assert_non_null(
+        strstr(buf_string(&manual), ".B \\-\\-experimental\\-memory\\-mlock\nIs \\-\\-memory\\-mlock.\n"));
     buf_deinit(&help);
     buf_deinit(&manual);
 }
