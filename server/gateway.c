@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "net/transport.h"
 #include "server/gateway_call.h"
+#include "server/gateway_websocket.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,7 +137,7 @@ static bool take_headers(struct http_exchange *exchange, struct gateway_call_con
 {
     const struct http_request *request = http_request(exchange);
     struct arena *arena = http_exchange_arena(exchange);
-    struct grpc_metadata *metadata = arena_alloc(arena, (request->header_count + 1) * sizeof(*metadata));
+    struct grpc_metadata *metadata = arena_alloc(arena, (request->header_count + 2) * sizeof(*metadata));
     struct bytes timeout;
     int64_t nanoseconds = 0, now = clock_monotonic();
     if (http_request_header(exchange, "grpc-timeout", &timeout)) {
@@ -192,16 +193,25 @@ static void on_request(struct http_exchange *exchange)
         .transport = http_exchange_transport(exchange),
         .body_limit = BODY_FACTOR * endpoints->receive_limit,
     };
+    bool is_websocket = gateway_wants_websocket(exchange);
+    struct bytes origin;
     if (!endpoints->enable_gateway) {
         http_error(exchange, 404, "404 page not found");
     } else if (refuse_certificate(exchange)) {
         return;
     } else if (config.route == NULL) {
         respond_status(exchange, GRPC_NOT_FOUND, "Not Found");
-    } else if (!http_method_is(exchange, "POST")) {
+    } else if (is_websocket && http_request_header(exchange, "origin", &origin) &&
+               !http_endpoints_allows_origin(endpoints, origin)) {
+        /* Browsers ask nobody before they open one: --cors has to be kept here. */
+        http_error(exchange, 403, "Forbidden");
+    } else if (!is_websocket && !http_method_is(exchange, "POST")) {
         respond_status(exchange, GRPC_UNIMPLEMENTED, "Method Not Allowed");
     } else if (take_headers(exchange, &config)) {
-        http_exchange_set_context(exchange, gateway_call_new(&config));
+        if (is_websocket)
+            gateway_websocket_start(exchange, &config);
+        else
+            http_exchange_set_context(exchange, gateway_call_new(&config));
     }
 }
 

@@ -261,6 +261,15 @@ static void stream_body(struct gateway_call *call, struct bytes piece)
     set_paused(call, true);
 }
 
+static void single_end(struct gateway_call *call)
+{
+    if (call->refused == NULL) call->refused = deliver(call);
+    if (call->refused != NULL)
+        respond_failure(call, GRPC_INVALID_ARGUMENT, bytes_from_string(call->refused->text));
+    else
+        stop_reading(call);
+}
+
 /* The one value of the other methods; what follows it is not looked at. */
 static void single_body(struct gateway_call *call, struct bytes piece)
 {
@@ -271,15 +280,7 @@ static void single_body(struct gateway_call *call, struct bytes piece)
     buf_append(&call->value, piece.data, used);
     call->has_value = result == JSON_SCAN_VALUE;
     if (result == JSON_SCAN_ERROR) call->refused = error_new(ERROR_INVALID, "%s", call->scanner.reason);
-}
-
-static void single_end(struct gateway_call *call)
-{
-    if (call->refused == NULL) call->refused = deliver(call);
-    if (call->refused != NULL)
-        respond_failure(call, GRPC_INVALID_ARGUMENT, bytes_from_string(call->refused->text));
-    else
-        stop_reading(call);
+    if (call->config.is_open_ended && result != JSON_SCAN_MORE) single_end(call);
 }
 
 void gateway_call_body(struct gateway_call *call, struct bytes piece)

@@ -32,6 +32,7 @@ struct gateway_call_config {
     int64_t deadline;            /* clock_monotonic(); INT64_MAX: none */
     struct transport *transport; /* shown as the peer; may be NULL */
     size_t body_limit;           /* of one value, in bytes of JSON */
+    bool is_open_ended;          /* the body may never end: a single value is taken when it is complete */
 };
 
 struct gateway_call *gateway_call_new(const struct gateway_call_config *config)

@@ -176,13 +176,18 @@ static bool refuse_host(struct http_exchange *exchange)
     return true;
 }
 
+bool http_endpoints_allows_origin(const struct http_endpoints *endpoints, struct bytes origin)
+{
+    return is_listed(endpoints->cors, origin);
+}
+
 static void allow_origin(struct http_exchange *exchange)
 {
     const char *cors = endpoints_of(exchange)->cors;
     struct bytes origin = BYTES_EMPTY;
     bool has_origin = http_request_header(exchange, "origin", &origin);
     bool all = strcmp(cors, "*") == 0;
-    if (!all && !(has_origin && is_listed(cors, origin))) return;
+    if (!all && !(has_origin && http_endpoints_allows_origin(endpoints_of(exchange), origin))) return;
     struct buf text = {0};
     buf_append_bytes(&text, all ? BYTES_LITERAL("*") : origin);
     http_add_header(exchange, "Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE");

@@ -1,4 +1,5 @@
 /* The end of a member: leadership goes elsewhere, connections drain, what is left is committed and closed. */
+#include "server/gateway_websocket.h"
 #include "server/server_internal.h"
 
 #include "base/container.h"
@@ -20,6 +21,7 @@ static void close_io(struct loop *loop, struct loop_task *task)
     (void)loop;
     for (size_t i = 0; i < TRAFFIC_KINDS; i++)
         for (size_t j = 0; j < PROTECTIONS; j++) port_close(&io->ports[i][j]);
+    gateway_websockets_close(&io->endpoints);
     grpc_server_close(io->grpc, DRAIN_TIME, part_closed, io->server);
     http1_server_close(io->http, DRAIN_TIME, part_closed, io->server);
 }

@@ -324,6 +324,113 @@ def read_until(connection, text):
     return lines
 
 
+class WebSocket:
+    """As a browser has it; the frames by hand."""
+
+    def __init__(self, caller, path, headers=()):
+        self.socket = socket.create_connection(("127.0.0.1", caller.port))
+        self.socket.settimeout(20)
+        lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", "Upgrade: websocket", "Connection: keep-alive, Upgrade",
+                 "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", *headers]
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
+        self.input = self.socket.makefile("rb")
+        self.status = self.input.readline().decode()
+        self.headers = {}
+        for line in iter(self.input.readline, b"\r\n"):
+            if not line:
+                break
+            name, value = line.decode().split(":", 1)
+            self.headers[name.lower()] = value.strip()
+
+    def send(self, payload, opcode=1, final=True, mask=True):
+        payload = payload.encode() if isinstance(payload, str) else payload
+        size = len(payload)
+        head = bytes([(0x80 if final else 0) | opcode])
+        head += bytes([(0x80 if mask else 0) | (size if size < 126 else 126)])
+        head += size.to_bytes(2, "big") if size >= 126 else b""
+        key = b"abcd" if mask else b""
+        self.socket.sendall(head + key + (bytes(byte ^ key[i % 4] for i, byte in enumerate(payload)) if mask else payload))
+
+    def receive(self):
+        """(opcode, payload); opcode None at the end."""
+        head = self.input.read(2)
+        if len(head) < 2:
+            return None, b""
+        size = head[1] & 127
+        if size >= 126:
+            size = int.from_bytes(self.input.read(2 if size == 126 else 8), "big")
+        return head[0] & 15, self.input.read(size)
+
+    def text(self):
+        opcode, payload = self.receive()
+        expect(opcode == 1, f"a frame of kind {opcode}: {payload}")
+        return normal(payload.decode())
+
+    def close(self):
+        self.socket.close()
+
+
+def compare_websockets(callers):
+    """The lines of requests and answers as messages."""
+    def ask(caller):
+        steps = []
+        for path, request in (("kv/put", '{"key":"d3M=","value":"MQ=="}'), ("kv/range", '{"key":"d3M="}'), ("kv/put", "{}"),
+                              ("kv/put", "[]")):
+            one = WebSocket(caller, "/v3/" + path)
+            one.send(request)
+            steps.append((path, one.status, one.headers.get("sec-websocket-accept"), one.text()))
+            one.close()
+        stream = WebSocket(caller, "/v3/watch")
+        stream.send('{"create_request":{"key":"d3M="}}')
+        steps.append(stream.text())
+        caller.call("/v3/kv/put", '{"key":"d3M=","value":"Mg=="}')
+        steps.append(stream.text())
+        stream.send('{"create_request":', final=False)
+        stream.send('{"key":"d3M=","watch_id":9}}', opcode=0)
+        steps.append(stream.text())
+        stream.close()
+        return steps
+    ours, real = (ask(caller) for caller in callers)
+    for mine, theirs in zip(ours, real):
+        expect(mine == theirs, f"a websocket differs:\n  ours {mine}\n  real {theirs}")
+
+
+def check_websocket(server, caller):
+    """What browsers and others may do to it."""
+    stream = WebSocket(caller, "/v3/watch")
+    expect(stream.headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", stream.headers)
+    stream.send(b"are you there", opcode=9)
+    expect(stream.receive() == (10, b"are you there"), "no pong")
+    stream.send(b"\x03\xe8", opcode=8)
+    expect(stream.receive() == (8, b"\x03\xe8") and stream.receive()[0] is None, "no close for a close")
+    done = WebSocket(caller, "/v3/kv/put", ["Sec-WebSocket-Protocol: Bearer, some.token"])
+    expect(done.headers.get("sec-websocket-protocol") == "Bearer", done.headers)
+    done.send('{"key":"d3M="}')
+    expect(done.text().startswith('{"header"') and done.receive() == (8, b"\x03\xe8"), "a unary method's end")
+    for payload, opcode, options, code in ((b"x", 1, {"mask": False}, 1002), (b"x", 0, {}, 1002), (b"x", 3, {}, 1002),
+                                           (b"x" * 126, 9, {}, 1002), (b"x", 9, {"final": False}, 1002)):
+        bad = WebSocket(caller, "/v3/watch")
+        bad.send(payload, opcode, **options)
+        expect(bad.receive() == (8, code.to_bytes(2, "big")), f"a frame that is none: {opcode} {options}")
+        bad.close()
+    large = WebSocket(caller, "/v3/kv/put")
+    large.socket.sendall(b"\x81\xff" + (1 << 40).to_bytes(8, "big") + b"abcd")
+    expect(large.receive() == (8, b"\x03\xf1"), "a frame of a terabyte")
+    expect(" 404 " in WebSocket(caller, "/v3/kv/nothing").status, "a websocket to nowhere")
+    flood = WebSocket(caller, "/v3/watch")
+    before = server.memory()[0]
+    flood.socket.settimeout(1)
+    pings = (b"\x89\xfdabcd" + b"p" * 125) * 1000
+    try:
+        for _ in range(400):  # 50 MB of pings, and no pong is read
+            flood.socket.sendall(pings)
+    except OSError:
+        pass
+    expect(server.memory()[0] - before < 40e6, "pongs pile up")
+    flood.close()
+    server.check_alive()
+
+
 def check_memory(server, caller):
     """Clients that do not read, and bodies that do not end, cost little."""
     value = "x" * 50000
@@ -465,6 +572,10 @@ def check_host_and_origin(scratch):
     expect(evil[0] == 421 and 'etcd --host-whitelist "evil.example"' in evil[2], evil)
     listed = caller.call("/v3/kv/put", body, headers={"Origin": "http://a.com:1"})
     expect(listed[1].get("Access-Control-Allow-Origin") == "http://a.com:1", listed)
+    for origin, status in (("http://a.com:1", " 101 "), ("http://b.com:1", " 403 ")):
+        opened = WebSocket(caller, "/v3/watch", ["Origin: " + origin])
+        expect(status in opened.status, f"a websocket from {origin}: {opened.status}")
+        opened.close()
     other = caller.call("/v3/kv/put", body, headers={"Origin": "http://b.com:1"})
     expect("Access-Control-Allow-Origin" not in other[1], other)
     check_other_paths(caller)
@@ -485,12 +596,14 @@ def run(scratch):
         print(f"{compare_calls(callers)} calls answered as by the real one", flush=True)
         compare_streams(callers)
         compare_elections(callers)
+        compare_websockets(callers)
         compare_rights([Caller(scratch.server(f"{name}-auth", program=program).start().port)
                         for name, program in (("ours", etcd.OURS), ("real", real_server.program))])
         real_server.stop()
     else:
         print("only our own: ETCD35_BIN names no folder with a real etcd 3.5")
     check_pieces(ours)
+    check_websocket(server, ours)
     check_memory(server, ours)
     server.stop()
     check_host_and_origin(scratch)
