@@ -19,6 +19,7 @@ from etcd import expect
 
 OUR_DIRECTORY = os.path.dirname(etcd.OURS)
 LIMIT = 60
+KEYS = 150
 
 
 def contents(data):
@@ -68,11 +69,15 @@ def newest(directory, ending):
     return os.path.join(directory, max(name for name in os.listdir(directory) if name.endswith(ending)))
 
 
+def be_like(server, template):
+    server.name, server.peer_port = template.name, template.peer_port
+    server.port, server.endpoint = template.port, template.endpoint
+
+
 def refused(scratch, template, what, damage, *words):
     """The server does not start on a damaged copy, says `words`, and has changed nothing."""
     server = scratch.server(what.replace(" ", "-"))
-    server.name = "m"
-    server.peer_port, server.port = template.peer_port, template.port
+    be_like(server, template)
     shutil.copytree(template.data, server.data)
     damage(server.data)
     before = contents(server.data)
@@ -152,6 +157,34 @@ def database_damage(scratch, template):
     print("etcdutl refuses damaged databases", flush=True)
 
 
+def snapshot_damage(scratch, template):
+    """The log and the database hold all that is in them, so that the server says what it found, keeps it and goes on."""
+    names = sorted(name for name in os.listdir(os.path.join(template.data, "member/snap")) if name.endswith(".snap"))
+    expect(len(names) > 1, f"{names}: too few snapshots to damage")
+    for what, damaged in (("newest", names[-1:]), ("all", names)):
+        server = scratch.server(f"{what}-damaged")
+        be_like(server, template)
+        shutil.copytree(template.data, server.data)
+        directory = os.path.join(server.data, "member/snap")
+        originals = {}
+        for name in damaged:
+            flip(os.path.join(directory, name), 200)
+            with open(os.path.join(directory, name), "rb") as file:
+                originals[name] = file.read()
+        server.start()
+        with etcd.Client(server) as client:
+            expect(client.everything(count_only=True).count == KEYS, f"{what}: keys are missing")
+        server.stop()
+        with open(server.log_path, encoding="utf8") as log:
+            said = log.read()
+        for name, content in originals.items():
+            expect(name in said, f"{what}: {name} is not named in the log")
+            with open(os.path.join(directory, name + ".broken"), "rb") as file:
+                expect(file.read() == content, f"{what}: {name}.broken is not what was found")
+        shutil.rmtree(server.data)
+        print(f"snapshot files, {what} damaged: named, kept aside, nothing is missing", flush=True)
+
+
 def write(path, content):
     with open(path, "wb") as file:
         file.write(content)
@@ -162,14 +195,15 @@ def run(scratch):
     server.name = "m"
     server.start()
     with etcd.Client(server) as client:
-        for number in range(150):
+        for number in range(KEYS):
             client.put(b"key/%03d" % number, b"v" * 700)
     server.stop()
     log_damage(scratch, server)
     database_damage(scratch, server)
+    snapshot_damage(scratch, server)
     server.start()
     with etcd.Client(server) as client:
-        expect(client.everything(count_only=True).count == 150, "the template itself is damaged")
+        expect(client.everything(count_only=True).count == KEYS, "the template itself is damaged")
     server.stop()
 
 
