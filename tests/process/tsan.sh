@@ -20,6 +20,8 @@ export TSAN_OPTIONS="suppressions=$source/tests/process/tsan.supp"
 for round in $(seq "${TSAN_ROUNDS:-1}"); do
     ETCD_BIN=$build/etcd "$source/tests/process/load.py"
     ETCD35_BIN= CLUSTER_KILLS=${TSAN_KILLS:-3} ETCD_BIN=$build/etcd "$source/tests/process/cluster.py"
+    ETCD35_BIN= ETCD_BIN=$build/etcd "$source/tests/process/auth.py"
+    ETCD35_BIN= ETCD_BIN=$build/etcd "$source/tests/process/auth_cluster.py"
     ETCD_BIN=$build/etcd "$source/tests/process/rolling.py"
     ETCD_BIN=$build/etcd "$source/tests/process/catch_up.py"
     ETCD35_BIN= ETCD_BIN=$build/etcd "$source/tests/process/membership.py"
