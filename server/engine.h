@@ -8,6 +8,9 @@
  * came of it. It never waits for a disk or a socket. Tasks run on it with the node in hand: this is the only
  * way to reach the node.
  *
+ * A database received from another member (node_ready.install) is put in place by the backend thread, which
+ * also builds the node's state from it; nothing is committed meanwhile.
+ *
  * A failing disk is fatal: a write that may be lost must not be acknowledged, and nobody knows what a failed
  * fsync has done. The `failed` callback is told once, from the thread that met it; the process must then end.
  */
