@@ -5,6 +5,8 @@ listeners for clients, metrics and members.
 Every certificate is made here by the openssl command. What is refused leaves a line in the log that says why, in etcd's
 words; when ETCD35_BIN is set, real etcd answers the same questions first, so that the table cannot be wrong, and a cluster
 of real and our members talks over TLS.
+
+TLS_RENEWALS: how often certificates are renewed under load.
 """
 import sys
 
