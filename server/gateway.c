@@ -189,6 +189,8 @@ static void on_request(struct http_exchange *exchange)
         .context = exchange,
         .route = route_of(exchange),
         .server = endpoints->grpc,
+        .loop = http_exchange_loop(exchange),
+        .limit = endpoints->gateway_limit,
         .deadline = INT64_MAX,
         .transport = http_exchange_transport(exchange),
         .body_limit = BODY_FACTOR * endpoints->receive_limit,

@@ -2,6 +2,7 @@
 
 #include "api/json.h"
 #include "api/message.h"
+#include "base/container.h"
 #include "base/memory.h"
 #include "base/text.h"
 
@@ -10,11 +11,14 @@
 
 struct gateway_call {
     struct gateway_call_config config;
-    struct arena *arena;    /* the metadata */
-    struct grpc_call *call; /* NULL before it and after it */
+    struct arena *arena;        /* the metadata */
+    struct grpc_call *call;     /* NULL before it and after it */
+    struct gateway_slot *slot;  /* NULL: none is taken, or there is no limit */
+    struct loop_timer patience; /* while it waits for a slot */
     struct json_scanner scanner;
     struct buf value;      /* what has come of the value that is being read */
     struct buf held;       /* of a stream: what waits until the method takes more */
+    struct buf request;    /* of the others: what waits until the method is called */
     struct buf answer;     /* of a unary method */
     struct error *refused; /* why the body is no request */
     bool has_value;        /* a method that takes one value has it */
@@ -42,6 +46,13 @@ static void set_paused(struct gateway_call *call, bool paused)
     if (call->paused == paused) return;
     call->paused = paused;
     call->config.carrier->pause(call->config.context, paused);
+}
+
+static void drop_slot(struct gateway_call *call)
+{
+    loop_timer_clear(call->config.loop, &call->patience);
+    if (call->slot != NULL) gateway_limit_release(call->slot);
+    call->slot = NULL;
 }
 
 /* ---- the answer ---- */
@@ -75,6 +86,7 @@ static void end_stream(struct gateway_call *call, enum grpc_code code, struct by
 
 static void finish(struct gateway_call *call, enum grpc_code code, struct bytes text)
 {
+    drop_slot(call);
     if (call->config.route->kind != GRPC_UNARY) {
         end_stream(call, code, text);
     } else if (code != GRPC_OK) {
@@ -153,13 +165,9 @@ static const struct grpc_local_handler handler = {
     .on_ready = on_ready,
 };
 
-static void start(struct gateway_call *call)
+static void call_method(struct gateway_call *call)
 {
     const struct gateway_call_config *config = &call->config;
-    if (config->deadline <= clock_monotonic()) {
-        finish(call, GRPC_DEADLINE_EXCEEDED, BYTES_LITERAL("context deadline exceeded"));
-        return;
-    }
     struct grpc_call *grpc =
         grpc_local_call(config->server, config->route->method, config->metadata, config->metadata_count,
                         config->deadline, config->transport, &handler, call);
@@ -167,6 +175,51 @@ static void start(struct gateway_call *call)
         grpc_call_unref(grpc);
     else
         call->call = grpc;
+}
+
+static void send_request(struct gateway_call *call)
+{
+    struct buf request = call->request;
+    call->request = (struct buf){0};
+    if (call->call != NULL) grpc_local_call_message(call->call, buf_bytes(&request));
+    if (call->call != NULL) grpc_local_call_half_close(call->call);
+    buf_deinit(&request);
+}
+
+/* A slot has come, after waiting. */
+static void on_slot(void *context)
+{
+    struct gateway_call *call = context;
+    loop_timer_clear(call->config.loop, &call->patience);
+    call_method(call);
+    if (call->call == NULL) return;
+    if (call->config.route->kind == GRPC_BIDI)
+        on_ready(call);
+    else
+        send_request(call);
+}
+
+static void on_deadline(struct loop *loop, struct loop_timer *timer)
+{
+    struct gateway_call *call = CONTAINER(timer, struct gateway_call, patience);
+    (void)loop;
+    finish(call, GRPC_DEADLINE_EXCEEDED, BYTES_LITERAL("context deadline exceeded"));
+}
+
+static void start(struct gateway_call *call)
+{
+    const struct gateway_call_config *config = &call->config;
+    bool now = true;
+    if (config->deadline <= clock_monotonic()) {
+        finish(call, GRPC_DEADLINE_EXCEEDED, BYTES_LITERAL("context deadline exceeded"));
+        return;
+    }
+    if (config->limit != NULL)
+        call->slot = gateway_limit_take(config->limit, config->loop, on_slot, call, &now);
+    if (now)
+        call_method(call);
+    else if (config->deadline != INT64_MAX)
+        loop_timer_set(config->loop, &call->patience, config->deadline);
 }
 
 static void stop_reading(struct gateway_call *call)
@@ -189,21 +242,15 @@ static bool too_large(struct gateway_call *call, size_t more)
     return true;
 }
 
-/* The value is complete: to the method with it. */
-static struct error *deliver(struct gateway_call *call)
+/* The value is complete: appended to `packed` as the request that it is. */
+static struct error *read_value(struct gateway_call *call, struct buf *packed)
 {
     struct arena *arena = arena_new();
     struct error *error = NULL;
-    struct buf packed = {0};
     const ProtobufCMessage *message =
         json_parse(call->config.route->request, buf_bytes(&call->value), arena, NULL, &error);
     buf_clear(&call->value);
-    if (message != NULL) {
-        message_pack(&packed, message);
-        if (call->call == NULL) start(call);
-        if (call->call != NULL) grpc_local_call_message(call->call, buf_bytes(&packed));
-    }
-    buf_deinit(&packed);
+    if (message != NULL) message_pack(packed, message);
     arena_free(arena);
     return error;
 }
@@ -211,9 +258,14 @@ static struct error *deliver(struct gateway_call *call)
 /* Values of a stream: what cannot be read just ends the client's half, as with etcd. */
 static void deliver_of_stream(struct gateway_call *call)
 {
-    struct error *error = deliver(call);
-    if (error != NULL) stop_reading(call);
+    struct buf packed = {0};
+    struct error *error = read_value(call, &packed);
+    if (error != NULL)
+        stop_reading(call);
+    else
+        grpc_local_call_message(call->call, buf_bytes(&packed));
     error_free(error);
+    buf_deinit(&packed);
 }
 
 /* Takes values as long as the method does; returns what is left. */
@@ -228,7 +280,7 @@ static struct bytes take_values(struct gateway_call *call, struct bytes bytes)
         if (result == JSON_SCAN_VALUE) deliver_of_stream(call);
         if (result == JSON_SCAN_ERROR) stop_reading(call);
     }
-    return call->body_over || call->call == NULL ? BYTES_EMPTY : bytes;
+    return call->body_over || call->over ? BYTES_EMPTY : bytes;
 }
 
 static void end_of_stream(struct gateway_call *call)
@@ -263,11 +315,14 @@ static void stream_body(struct gateway_call *call, struct bytes piece)
 
 static void single_end(struct gateway_call *call)
 {
-    if (call->refused == NULL) call->refused = deliver(call);
-    if (call->refused != NULL)
+    if (call->refused == NULL) call->refused = read_value(call, &call->request);
+    stop_reading(call);
+    if (call->refused != NULL) {
         respond_failure(call, GRPC_INVALID_ARGUMENT, bytes_from_string(call->refused->text));
-    else
-        stop_reading(call);
+        return;
+    }
+    start(call);
+    if (call->call != NULL) send_request(call);
 }
 
 /* The one value of the other methods; what follows it is not looked at. */
@@ -317,6 +372,7 @@ struct gateway_call *gateway_call_new(const struct gateway_call_config *config)
             .value = arena_copy(call->arena, config->metadata[i].value),
         };
     call->config.metadata = metadata;
+    call->patience.run = on_deadline;
     if (config->route->kind == GRPC_BIDI) start(call);
     return call;
 }
@@ -328,6 +384,8 @@ void gateway_call_free(struct gateway_call *call)
     give_up(call, GRPC_CANCELED, BYTES_EMPTY);
     buf_deinit(&call->value);
     buf_deinit(&call->held);
+    drop_slot(call);
+    buf_deinit(&call->request);
     buf_deinit(&call->answer);
     error_free(call->refused);
     arena_free(call->arena);

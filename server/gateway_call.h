@@ -7,6 +7,7 @@
 #define SERVER_GATEWAY_CALL_H
 
 #include "server/gateway.h"
+#include "server/gateway_limit.h"
 
 struct gateway_call;
 
@@ -27,6 +28,8 @@ struct gateway_call_config {
     void *context;
     const struct gateway_route *route;
     struct grpc_server *server;
+    struct loop *loop;                    /* the server's */
+    struct gateway_limit *limit;          /* NULL: none */
     const struct grpc_metadata *metadata; /* copied */
     size_t metadata_count;
     int64_t deadline;            /* clock_monotonic(); INT64_MAX: none */

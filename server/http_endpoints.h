@@ -10,6 +10,7 @@
 #include "server/metrics.h"
 
 struct grpc_server;
+struct gateway_limit;
 struct gateway_websocket;
 
 /* The router's context; on client ports one for each loop. */
@@ -24,6 +25,7 @@ struct http_endpoints {
     bool enable_gateway;
     struct grpc_server *grpc;                  /* whom the gateway calls: the loop's; client ports only */
     size_t receive_limit;                      /* bytes of a request message */
+    struct gateway_limit *gateway_limit;       /* of all loops; NULL: none */
     bool client_cert_auth;                     /* certificates name users */
     LIST_HEAD(, gateway_websocket) websockets; /* of the loop */
 };

@@ -361,6 +361,8 @@ static void connect_metrics(struct server *server)
     server->metrics.member_id = server->member.id;
     server->metrics.quota_bytes = options_quota(server->options);
     server->metrics.started_at = clock_wall();
+    if (server->options->max_concurrent_streams < UINT32_MAX)
+        server->gateway_limit = gateway_limit_new((uint32_t)server->options->max_concurrent_streams);
     server->endpoints = (struct http_endpoints){
         .engine = server->engine,
         .metrics = &server->metrics,
@@ -370,6 +372,7 @@ static void connect_metrics(struct server *server)
         .cors = server->options->cors,
         .enable_pprof = server->options->enable_pprof || strcmp(server->options->log_level, "debug") == 0,
         .enable_gateway = server->options->enable_grpc_gateway,
+        .gateway_limit = server->gateway_limit,
         .client_cert_auth = server->options->client_tls.client_cert_auth,
         .receive_limit = receive_limit(server->options),
     };

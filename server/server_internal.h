@@ -16,6 +16,7 @@
 #include "server/compactor.h"
 #include "server/corruption_monitor.h"
 #include "server/engine.h"
+#include "server/gateway_limit.h"
 #include "server/helper_pool.h"
 #include "server/http_endpoints.h"
 #include "server/metrics.h"
@@ -87,6 +88,7 @@ struct server {
     struct security security;
     bool was_initialized; /* the data directory held a member */
     struct http_router metrics_router;
+    struct gateway_limit *gateway_limit; /* NULL: none */
     struct http_endpoints endpoints;
     struct metrics_sources metrics;
     struct grpc_server_metrics *grpc_metrics[IO_LOOPS_MAX];

@@ -65,10 +65,12 @@ static void free_io(struct server *server)
         struct io *io = &server->io[i];
         loop_stop(io->loop);
         loop_join(io->loop);
+        loop_run_once(io->loop, 0); /* what was posted last */
         grpc_server_free(io->grpc);
         http1_server_free(io->http);
         loop_free(io->loop);
     }
+    gateway_limit_free(server->gateway_limit);
 }
 
 /* Before the I/O loops end: what the node has sent here last goes back to them. */

@@ -269,6 +269,7 @@ def start_request(caller, path, fields):
     """Sends a request; its answer is not read."""
     body = json.dumps(fields).encode()
     connection = socket.create_connection(("127.0.0.1", caller.port))
+    connection.settimeout(20)
     connection.sendall(b"POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s" % (path.encode(), len(body), body))
     return connection
 
@@ -440,7 +441,6 @@ def check_memory(server, caller):
     idle = []
     for _ in range(20):
         connection = start_request(caller, "/v3/watch", {"create_request": {"key": b64("big")}})
-        connection.settimeout(20)
         read_until(connection, b'"created":true')
         idle.append(connection)
     for i in range(300):
@@ -561,6 +561,28 @@ def check_other_paths(caller):
         expect((answer[0], answer[2]) == (status, text), f"{method} {path}: {answer}")
 
 
+def check_limit(scratch):
+    """As many JSON requests at once as a connection may have streams: further ones wait their turn."""
+    server = scratch.server("few", flags=["--max-concurrent-streams=3", "--io-threads=2"]).start()
+    caller = Caller(server.port)
+    watches = [start_request(caller, "/v3/watch", {"create_request": {"key": "Zm9v"}}) for _ in range(3)]
+    for watch in watches:
+        read_until(watch, b'"created":true')
+    late = caller.call("/v3/kv/put", '{"key":"Zm9v"}', headers={"Grpc-Timeout": "200m"})
+    expect(late[0] == 504 and "deadline" in late[2], late)
+    given_up = start_request(caller, "/v3/kv/put", {"key": "Zm9v"})
+    waiting = [Later(lambda i=i: caller.call("/v3/kv/put", '{"key":"%s"}' % b64(str(i)))) for i in range(5)]
+    stream = start_request(caller, "/v3/watch", {"create_request": {"key": "Zm9v"}})
+    time.sleep(0.3)
+    expect(all(one.thread.is_alive() for one in waiting), "somebody got more than the limit")
+    given_up.close()
+    for _ in range(2):  # one for the stream, one for the others
+        watches.pop().close()
+    expect([one.result()[0] for one in waiting] == [200] * 5, "those who waited")
+    read_until(stream, b'"created":true')
+    server.stop()
+
+
 def check_host_and_origin(scratch):
     http_port, = etcd.free_ports(1)
     server = scratch.server("listed", flags=["--cors=http://a.com:1", "--host-whitelist=127.0.0.1", "--enable-pprof",
@@ -606,6 +628,7 @@ def run(scratch):
     check_websocket(server, ours)
     check_memory(server, ours)
     server.stop()
+    check_limit(scratch)
     check_host_and_origin(scratch)
     check_certificates(scratch)
 
