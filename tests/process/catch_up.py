@@ -285,6 +285,29 @@ def interrupted(scratch, mib, rounds):
     print(f"  after {rounds} interruptions all is there", flush=True)
 
 
+def a_receiver_sleeps(scratch, mib):
+    """A member that is stopped while it receives is given up, and asked again when it is awake."""
+    cluster = three(scratch, {name: etcd.OURS for name in ("e1", "e2", "e3")}, "a sleeper")
+    leader, _ = cluster.wait_for_leader()
+    away = next(server for server in cluster.servers if server is not leader)
+    away.kill()
+    _, revision = fill(leader, mib, b"fill/")
+    away.spawn()
+
+    def is_receiving():
+        with open(away.log_path, "rb") as log:
+            return b"receiving database snapshot" in log.read()
+    wait_for("a snapshot begins", is_receiving)
+    cluster.freeze(away)
+    _, seconds = wait_for("it is given up", lambda: metric(leader, "etcd_network_snapshot_send_failures") > 0, 3 * LIMIT)
+    cluster.thaw(away)
+    caught_up(cluster, away, revision)
+    cluster.catch_up()
+    nothing_is_left(away)
+    cluster.stop()
+    print(f"  {away.name} slept, was given up after {seconds:.0f} s, and got it all when it was awake", flush=True)
+
+
 class SmallDisk:
     """A member's folder of snapshots on a file system of its own; None where that cannot be mounted."""
 
@@ -352,12 +375,14 @@ def run(scratch):
     too_many_at_once(scratch)
     a_disk_is_full(scratch, 8)
     interrupted(scratch, 8, ROUNDS)
+    if MIB > 100:  # what is on its way while the receiver sleeps must not fit into buffers
+        a_receiver_sleeps(scratch, 128)
     cluster = three(scratch, {name: etcd.OURS for name in ("b1", "b2", "b3")}, "three of ours")
     a_watch_goes_on(cluster)
     cluster.stop()
     cluster = three(scratch, {name: etcd.OURS for name in ("a1", "a2", "a3")}, "three of ours")
     a_follower_was_away(cluster, MIB)
-    cluster.join("a4", flags=flags_of(cluster.servers[0]))
+    cluster.join("a4", flags=flags_of(cluster.servers[0]), kills=8)
     expect(received(cluster.servers[-1]) > 0, "a new member was filled without a snapshot")
     cluster.catch_up()
     cluster.stop()

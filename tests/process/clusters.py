@@ -105,8 +105,9 @@ class Cluster:
                     raise
         return wait_for("a change of the members", look, limit)[0]
 
-    def join(self, name, program=etcd.OURS, learner=False, flags=(), on=None):
-        """member add, then the start of the new member, until it serves (a learner: until it answers)."""
+    def join(self, name, program=etcd.OURS, learner=False, flags=(), on=None, kills=0):
+        """member add, then the start of the new member, until it serves (a learner: until it answers); before that it is
+        started and killed so many times."""
         on = on or self.running()[0]
         server = self._new_server(name, program)
         try:
@@ -115,6 +116,10 @@ class Cluster:
             self.servers.remove(server)
             raise
         server.initial_cluster = self._list()
+        for number in range(kills):
+            server.spawn(["--initial-cluster-state=existing", *flags])
+            time.sleep(0.03 * (number + 1))
+            server.kill()
         server.spawn(["--initial-cluster-state=existing", *flags])
         if learner:
             wait_for(f"{name} has joined", lambda: self.id_of(server))
