@@ -30,27 +30,29 @@ BOLT_TOOL = os.path.join(os.path.dirname(etcd.OURS), "tests/bolt/bolt_tool")
 
 # ---- one answer on every member ----
 
-def settled(server, call):
-    """A real etcd may be asked an entry too early for a token that another member has just given."""
+def settled(server, call, expected):
+    """A member that is a moment behind says that its view of users is old, and clients ask again. A real etcd may besides
+    be asked an entry too early for a token that another member has just given."""
+    passing = [OLD_REVISION] + ([BAD_TOKEN] if server.program != etcd.OURS else [])
     answer = call()
     for _ in range(20):
-        if server.program == etcd.OURS or answer.status != BAD_TOKEN:
+        if answer.status == expected or answer.status not in passing:
             break
         time.sleep(0.05)
         answer = call()
     return answer
 
 
-def on_each(servers, metadata, path, fields=None, stream=False):
+def on_each(servers, metadata, path, fields, expected=None):
     answers = []
     for server in servers:
         with User(server, metadata) as user:
-            answers.append(settled(server, lambda: user.call(path, fields, stream=stream)).status)
+            answers.append(settled(server, lambda: user.call(path, fields), expected).status)
     return answers
 
 
 def expect_everywhere(servers, user, path, fields, expected):
-    found = on_each(servers, user.metadata, path, fields)
+    found = on_each(servers, user.metadata, path, fields, expected)
     expect(set(found) == {expected}, f"{path} {fields}: {found} instead of {expected} on every member")
 
 
@@ -255,7 +257,7 @@ def key_pair(directory, name, *kind):
 
 def signed_tokens(scratch, programs):
     private, public = key_pair(scratch.directory, "rs", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
-    token = f"--auth-token=jwt,sign-method=RS256,priv-key={private},pub-key={public},ttl=4s"
+    token = f"--auth-token=jwt,sign-method=RS256,priv-key={private},pub-key={public},ttl=8s"
     cluster = Cluster(scratch, programs, flags=[*CHEAP, token])
     cluster.start()
     servers = cluster.servers
@@ -280,7 +282,7 @@ def signed_tokens(scratch, programs):
         with as_user(servers[0], "jo", "jopw") as again:
             expect_everywhere(servers, again, "KV/Put", {1: b"j"}, OK)
             wait_for("the token is over",
-                     lambda: set(on_each(servers, again.metadata, "Auth/AuthStatus")) == {BAD_TOKEN}, limit=15)
+                     lambda: set(on_each(servers, again.metadata, "Auth/AuthStatus", {}, BAD_TOKEN)) == {BAD_TOKEN})
     # Members that can only verify: nobody logs in there, and leases still end.
     root.close()
     for server in servers:
@@ -426,11 +428,11 @@ def dashboards_log_in_anew(server, environment, pexpect):
     once = subprocess.run([TOP, "--endpoints", server.endpoint, "--once"], capture_output=True, text=True, env=environment,
                           timeout=30, check=False)
     expect(once.returncode == 1 and "user name is empty" in once.stdout, f"etcdtop --once by nobody: {once}")
-    top = pexpect.spawn(TOP, ["--endpoints", server.endpoint, "--user", "root:other", "-d", "2s"], timeout=20,
+    top = pexpect.spawn(TOP, ["--endpoints", server.endpoint, "--user", "root:other", "-d", "3s"], timeout=20,
                         env=dict(environment, TERM="xterm"), encoding="utf8", dimensions=(24, 80))
     try:
         top.expect("HEALTHY")
-        until = time.monotonic() + 7
+        until = time.monotonic() + 8
         seen = ""
         while time.monotonic() < until:
             try:
@@ -454,7 +456,7 @@ def tools_log_in_anew(scratch):
     if not os.access(CTL, os.X_OK):
         print("  without etcdctl: no shell", flush=True)
         return
-    server = scratch.server("short", flags=[*CHEAP, "--auth-token-ttl=1"]).start()
+    server = scratch.server("short", flags=[*CHEAP, "--auth-token-ttl=2"]).start()
     root = enable(server)
     root.must("KV/Put", {1: b"k", 2: b"value-of-k"})
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ETCDCTL_")}
@@ -469,7 +471,7 @@ def tools_log_in_anew(scratch):
             shell.expect("> ")
             shell.sendline("get k")
             shell.expect("value-of-k")
-            time.sleep(1.5)  # the token is over
+            time.sleep(2.5)  # the token is over
         before = shell.before + shell.after
         expect("rootpw" not in before, "the password is on the screen")
         shell.sendline("user passwd root")
@@ -481,15 +483,15 @@ def tools_log_in_anew(scratch):
     finally:
         shell.close(force=True)
     with as_user(server, "root", "other") as again:
-        lease = fields_of(again.must("Lease/LeaseGrant", {1: 2}).data)[2][0]
+        lease = fields_of(again.must("Lease/LeaseGrant", {1: 5}).data)[2][0]
         keeper = subprocess.Popen([CTL, "--endpoints", server.endpoint, "--user", "root:other", "lease", "keep-alive",
                                    f"{lease:x}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         watcher = subprocess.Popen([CTL, "--endpoints", server.endpoint, "--user", "root:other", "watch", "k"],
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        for _ in range(25):
+        for _ in range(35):
             time.sleep(0.2)
             again.must("Maintenance/Status")
-        expect(again.must("Lease/LeaseTimeToLive", {1: lease}).fields[3][0] <= 2, "the lease was not kept alive")
+        expect(again.must("Lease/LeaseTimeToLive", {1: lease}).fields[3][0] <= 5, "the lease was not kept alive")
         again.must("KV/Put", {1: b"k", 2: b"seen"})
         expect([watcher.stdout.readline() for _ in range(3)] == ["PUT\n", "k\n", "seen\n"], "the watch has ended")
         for process in (keeper, watcher):
@@ -499,7 +501,7 @@ def tools_log_in_anew(scratch):
         dashboards_log_in_anew(server, environment, pexpect)
     root.close()
     server.stop()
-    print("  etcdctl's shell, keep-alive and watch with tokens of one second", flush=True)
+    print("  etcdctl's shell, keep-alive and watch, and etcdtop, with tokens of two seconds", flush=True)
 
 
 def run(scratch):
@@ -513,8 +515,7 @@ def run(scratch):
     if not REAL or not os.access(REAL, os.X_OK):
         print("no etcd 3.5 (ETCD35_BIN): no mixed clusters, no directories that change hands")
         return
-    members_judge_alike(scratch, {"b0": ours, "b1": REAL, "b2": ours}, 0)
-    members_judge_alike(scratch, {"c0": REAL, "c1": ours, "c2": REAL}, 0)
+    members_judge_alike(scratch, {"b0": ours, "b1": REAL, "b2": REAL}, 1)
     signed_tokens(scratch, {"k0": ours, "k1": REAL, "k2": ours})
     directories_change_hands(scratch, [("ours", ours), ("3.5", REAL), ("ours", ours), ("3.5", REAL)])
     old = os.path.join(etcd.ETCD34, "etcd")
