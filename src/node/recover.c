@@ -149,6 +149,16 @@ static struct error *build_state(struct node *node)
 
 /* ---- raft ---- */
 
+/* What was applied is committed, also when the commit index itself had no time to reach the disk. Members
+ * that were added by these entries count for the quorum already: one that needs a snapshot before it can help
+ * to commit anything would wait for ever for one, because snapshots are sent when all that the backend holds
+ * is applied here. */
+static void raise_commit_index(struct node *node)
+{
+    uint64_t consistent = backend_consistent_index(node->backend);
+    if (node->log->hard_state.commit < consistent) node->log->hard_state.commit = consistent;
+}
+
 static struct error *build_raft(struct node *node)
 {
     struct raft_config config = {
@@ -169,6 +179,7 @@ static struct error *build_raft(struct node *node)
         cluster_conf_state(node->cluster, &node->log->snapshot.conf_state);
         node->removed = cluster_is_removed(node->cluster, node->config.member_id);
     }
+    raise_commit_index(node);
     TRY(raft_new(&node->raft, &config));
     struct raft_status status = raft_status(node->raft);
     node->term = status.hard_state.term;

@@ -476,6 +476,31 @@ static void a_member_that_joins_gets_its_first_state_by_snapshot(void **state)
     end(&absence);
 }
 
+/* The only member has added a second one and falls: its backend has that, the commit index on its disk is of
+ * before. It needs the second one now to commit anything, and that one needs a snapshot to be of any help. */
+static void a_member_added_just_before_a_power_cut_can_join(void **state)
+{
+    (void)state;
+    struct absence absence = {.story = story_new(22, 1, 50, 1)};
+    struct story *story = absence.story;
+    Etcdserverpb__MemberAddRequest add = ETCDSERVERPB__MEMBER_ADD_REQUEST__INIT;
+    char *url = (char *)(uintptr_t)sim_cluster_url(story->cluster, 1);
+    add.peerurls = &url;
+    add.n_peerurls = 1;
+    write_much(&absence);
+    assert_non_null(story_ask(story, 0, NODE_MEMBER_ADD, &add.base));
+    story_run(story, STORY_SECOND); /* the backend is committed */
+    sim_cluster_crash(story->cluster, 0, FS_SIM_LOSE_ALL);
+    story_start(story, 0);
+    absence.away = sim_cluster_add(story->cluster);
+    story_start(story, absence.away);
+    absence.leader = story_leader(story);
+    assert_int_equal(absence.leader, 0);
+    story_wait_equal(story, absence.leader, absence.away);
+    assert_int_equal(installs(&absence), 1);
+    end(&absence);
+}
+
 static const void *promote(struct absence *absence)
 {
     Etcdserverpb__MemberPromoteRequest promote = ETCDSERVERPB__MEMBER_PROMOTE_REQUEST__INIT;
@@ -745,6 +770,7 @@ int main(void)
         cmocka_unit_test(a_transfer_that_breaks_is_tried_again),
         cmocka_unit_test(the_receiver_may_be_removed_meanwhile),
         cmocka_unit_test(a_member_that_joins_gets_its_first_state_by_snapshot),
+        cmocka_unit_test(a_member_added_just_before_a_power_cut_can_join),
         cmocka_unit_test(a_learner_is_promoted_once_it_has_its_snapshot),
         cmocka_unit_test(a_learner_promoted_while_it_was_away_is_a_voter),
         cmocka_unit_test(it_learns_who_was_removed_meanwhile),
