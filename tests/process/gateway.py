@@ -15,6 +15,7 @@ import threading
 import time
 
 import certificates
+import clusters
 import etcd
 from etcd import ETCD35, expect
 
@@ -56,8 +57,8 @@ class Caller:
         shown = {name: answer.getheader(name) for name in HEADERS if answer.getheader(name)}
         return answer.status, shown, normal(text)
 
-    def json(self, path, **fields):
-        connection, answer = self.send(path, json.dumps(fields))
+    def json(self, path, timeout=10, **fields):
+        connection, answer = self.send(path, json.dumps(fields), timeout=timeout)
         text = answer.read().decode()
         connection.close()
         return json.loads(text)
@@ -538,6 +539,31 @@ def check_certificates(scratch):
     server.stop()
 
 
+def check_failover(scratch):
+    """Who waits for a lock on a follower gets it in spite of the leader's death; who observes an election goes on."""
+    cluster = clusters.Cluster(scratch, {name: etcd.OURS for name in ("x", "y", "z")})
+    cluster.start()
+    leader = cluster.leader()
+    follower, other = (Caller(server.port) for server in cluster.servers if server is not leader)
+    follower.json("/v3/lease/grant", TTL=300, ID=41)
+    lock = follower.json("/v3/lock/lock", name=b64("l"), lease=41)
+    follower.json("/v3/election/campaign", name=b64("e"), value=b64("1"), lease=41)
+    waiting = Later(lambda: follower.json("/v3/lock/lock", name=b64("l"), timeout=60))
+    stream, answer = other.send("/v3/election/observe", json.dumps({"name": b64("e")}), timeout=30)
+    expect(json.loads(answer.readline())["result"]["kv"]["value"] == b64("1"), "the leader of the election")
+    wait_for(lambda: count(other, "l/") == 2, "the second to ask for the lock")
+    leader.kill()
+    clusters.wait_for("a new leader", cluster.leader)
+    expect(waiting.thread.is_alive(), f"the lock ended with the leader: {getattr(waiting, 'answer', None)}")
+    other.json("/v3/lock/unlock", key=lock["key"])
+    expect("key" in waiting.result(), f"{waiting.result()}")
+    other.json("/v3/election/campaign", name=b64("e"), value=b64("2"), lease=41)
+    expect(json.loads(answer.readline())["result"]["kv"]["value"] == b64("2"), "the election's new value")
+    stream.close()
+    for server in cluster.running():
+        server.kill()
+
+
 def check_other_paths(caller):
     """What operators look at, and what is not there."""
     for name, part in (("", "not written in Go"), ("heap", "<malloc"), ("goroutine", "etcd-io"), ("cmdline", "--enable-pprof"),
@@ -629,6 +655,7 @@ def run(scratch):
     check_memory(server, ours)
     server.stop()
     check_limit(scratch)
+    check_failover(scratch)
     check_host_and_origin(scratch)
     check_certificates(scratch)
 
