@@ -681,11 +681,12 @@ static void log_in(struct world *world)
 
 /* ---- keys ---- */
 
-/* Who asks for keys: a user by certificate, by token, or nobody. */
+/* Who asks for keys: a user by certificate, by token, by a signed token that may be old, or nobody. */
 struct asker {
     struct node_identity identity;
     size_t user; /* USERS: nobody */
     const struct token *token;
+    bool is_old; /* what it shows is of users and roles before the last change */
 };
 
 static struct asker some_asker(struct world *world)
@@ -698,8 +699,13 @@ static struct asker some_asker(struct world *world)
                           .user = token->user,
                           .token = token};
     }
-    size_t user = rng_below(&world->rng, USERS);
-    return (struct asker){.identity = certificate(user), .user = user};
+    struct asker asker = {.user = rng_below(&world->rng, USERS)};
+    asker.identity = certificate(asker.user);
+    if (!rng_chance(&world->rng, 1, 3)) return asker;
+    asker.is_old = rng_chance(&world->rng, 1, 2);
+    asker.identity.kind = NODE_IDENTITY_CLAIMS;
+    asker.identity.revision = world->model.revision - asker.is_old;
+    return asker;
 }
 
 static enum api_error expected_of(const struct world *world, const struct asker *asker, bool write, char key,
@@ -709,6 +715,7 @@ static enum api_error expected_of(const struct world *world, const struct asker 
     if (!model->enabled) return API_OK;
     if (asker->user == USERS) return API_ERROR_USER_EMPTY;
     if (asker->token != NULL && !asker->token->is_good) return API_ERROR_INVALID_AUTH_TOKEN;
+    if (asker->is_old) return API_ERROR_AUTH_OLD_REVISION;
     return may(model, asker->user, write, key, end) ? API_OK : API_ERROR_PERMISSION_DENIED;
 }
 
