@@ -297,6 +297,21 @@ static void take_soft_state(struct node *node, const struct raft_soft_state *sta
     if (new_leader) leader_changed(node);
 }
 
+/* Who asks for votes in a term must remember that it did: with the others' votes it may lead before its own
+ * disk has the term, and after a crash it would ask again, be given the same votes, and lead a second time in
+ * the term, with other entries. So the requests wait for the log write that has the term, among its
+ * responses. */
+static void hold_vote_requests(struct raft_messages *messages)
+{
+    struct raft_message *append = NULL;
+    for (size_t i = 0; i < messages->count && append == NULL; i++)
+        if (messages->items[i].to == RAFT_APPEND_THREAD) append = &messages->items[i];
+    if (append == NULL) return;
+    for (size_t i = 0; i < messages->count; i++)
+        if (messages->items[i].type == RAFT_VOTE)
+            raft_messages_append(&append->responses, raft_message_take(&messages->items[i]));
+}
+
 /* One of raft's readies: what it asks for goes to the outputs and to the queue of the applier. The leader's
  * change is made known before any read state, so that no read is confirmed by a leader that was replaced. */
 static void take_ready(struct node *node)
@@ -313,8 +328,10 @@ static void take_ready(struct node *node)
         node->committed = ready.hard_state.commit;
     }
     for (size_t i = 0; i < ready.read_states.count; i++) node_read_state(node, &ready.read_states.items[i]);
+    hold_vote_requests(&ready.messages);
     for (size_t i = 0; i < ready.messages.count; i++) {
         struct raft_message *message = &ready.messages.items[i];
+        if (message->to == RAFT_NONE) continue; /* it is held */
         if (message->to == RAFT_APPEND_THREAD) {
             node_storage_append(node, message);
         } else if (message->to == RAFT_APPLY_THREAD) {
@@ -471,8 +488,8 @@ static int64_t next_wake(const struct node *node)
         earlier(&at, node->seal_at);
     if (mvcc_compact_pending(node->store)) earlier(&at, node->compaction_next);
     earlier(&at, watch_hub_wake_at(node->watches));
-    if (leads(node)) {
-        /* What expired since the last look waits for the next one. */
+    if (leads(node) && !node->stopped) {
+        /* What expired since the last look waits for the next one. Once stopped it looks no more. */
         int64_t expiry = lessor_wake_at(node->lessor);
         earlier(&at, expiry > node->expiry_next ? expiry : node->expiry_next);
     }
