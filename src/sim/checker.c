@@ -3,6 +3,7 @@
 #include "api/message.h"
 #include "base/crc32c.h"
 #include "base/memory.h"
+#include "sim/answer.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@
 
 #include "rpc.pb-c.h"
 
-enum { VIOLATION_SIZE = 512, TERMS_MAX = 1 << 16, MATCH_EVERY = 64, LOOK_BACK = 512 };
+enum { VIOLATION_SIZE = 2048, TERMS_MAX = 1 << 16, MATCH_EVERY = 64, LOOK_BACK = 512 };
 
 /* Tables by a number. */
 struct row {
@@ -27,6 +28,7 @@ struct seen {
     uint64_t led_term;  /* of which its log was compared */
     uint64_t voted_term;
     uint64_t voted_for;
+    uint64_t asked_term, asked_life; /* in which it asked for votes last */
 };
 
 struct sim_checker {
@@ -39,7 +41,8 @@ struct sim_checker {
     struct row *leases;  /* id → until when somebody relies on it */
     struct row *hashes;  /* (compact revision, revision) → HashKV */
     uint64_t answered_index;
-    int64_t answered_revision;
+    int64_t answered_revision, answered_compact;
+    struct buf expected, found; /* answers */
     uint64_t checks, observations, elections;
     uint64_t last_led; /* the highest term anybody was seen to lead */
 };
@@ -83,6 +86,8 @@ void sim_checker_free(struct sim_checker *checker)
     struct row **tables[] = {&checker->leaders, &checker->refused, &checker->leases, &checker->hashes};
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) free_rows(tables[i]);
     sim_model_free(checker->model);
+    buf_deinit(&checker->expected);
+    buf_deinit(&checker->found);
     free(checker);
 }
 
@@ -274,6 +279,21 @@ void sim_checker_observe(struct sim_checker *checker, size_t member)
     if (++checker->observations % MATCH_EVERY == 0 && other != member) check_matching(checker, member, other);
 }
 
+/* A member that asks for votes in a term remembers that: after a restart it does not ask in the same one, or
+ * it could lead twice in it. */
+static void check_candidate(struct sim_checker *checker, const struct sim_event *event)
+{
+    struct seen *seen = &checker->members[event->member];
+    uint64_t term = event->message->term;
+    uint64_t life = sim_member_lives(sim_cluster_member(checker->cluster, event->member));
+    if (event->message->type != RAFT_VOTE) return;
+    if (term < seen->asked_term || (term == seen->asked_term && life != seen->asked_life))
+        sim_checker_fail(checker, "member %zu asks for votes in term %llu as it did before it was restarted",
+                         event->member, ULL(term));
+    seen->asked_term = term;
+    seen->asked_life = life;
+}
+
 /* One vote per term (Raft paper, 5.2). */
 static void check_vote(struct sim_checker *checker, const struct sim_event *event)
 {
@@ -294,6 +314,7 @@ void sim_checker_event(struct sim_checker *checker, const struct sim_event *even
     if (failed(checker)) return;
     switch (event->kind) {
     case SIM_EVENT_SEND:
+        check_candidate(checker, event);
         check_vote(checker, event);
         break;
     case SIM_EVENT_START: /* what it knows to be committed may be less than before */
@@ -314,7 +335,8 @@ void sim_checker_event(struct sim_checker *checker, const struct sim_event *even
 void sim_checker_begin(const struct sim_checker *checker, struct sim_operation *operation)
 {
     *operation = (struct sim_operation){.floor_index = checker->answered_index,
-                                        .floor_revision = checker->answered_revision};
+                                        .floor_revision = checker->answered_revision,
+                                        .floor_compact = checker->answered_compact};
 }
 
 static void answered(struct sim_checker *checker, uint64_t index, int64_t revision)
@@ -324,15 +346,24 @@ static void answered(struct sim_checker *checker, uint64_t index, int64_t revisi
     checker->checks++;
 }
 
-const struct sim_entry *sim_checker_written(struct sim_checker *checker,
-                                            const struct sim_operation *operation, enum api_error status,
-                                            int64_t revision)
+/* `expected` and `found` are not terminated. */
+static void compare_answers(struct sim_checker *checker, const char *of, uint64_t number,
+                            struct bytes expected, struct bytes found)
 {
-    if (failed(checker)) return NULL;
+    if (bytes_equal(expected, found)) return;
+    sim_checker_fail(checker, "%s %llu was answered with \"%.*s\" instead of \"%.*s\"", of, ULL(number),
+                     (int)found.size, (const char *)found.data, (int)expected.size,
+                     (const char *)expected.data);
+}
+
+void sim_checker_written(struct sim_checker *checker, const struct sim_operation *operation,
+                         enum api_error status, int64_t revision, struct bytes answer)
+{
+    if (failed(checker)) return;
     uint64_t index = sim_model_find(checker->model, operation->id);
     if (index == 0) {
         sim_checker_fail(checker, "a write was answered that is not committed");
-        return NULL;
+        return;
     }
     const struct sim_entry *entry = sim_model_entry(checker->model, index);
     if (index <= operation->floor_index)
@@ -344,8 +375,9 @@ const struct sim_entry *sim_checker_written(struct sim_checker *checker,
     if (status == API_OK && revision != entry->revision)
         sim_checker_fail(checker, "entry %llu was answered with revision %lld instead of %lld", ULL(index),
                          (long long)revision, (long long)entry->revision);
+    if (status == API_OK && answer.size > 0) compare_answers(checker, "entry", index, entry->answer, answer);
     answered(checker, index, entry->revision);
-    return failed(checker) ? NULL : entry;
+    if (entry->compacted > checker->answered_compact) checker->answered_compact = entry->compacted;
 }
 
 void sim_checker_refused(struct sim_checker *checker, const struct sim_operation *operation)
@@ -358,69 +390,50 @@ void sim_checker_refused(struct sim_checker *checker, const struct sim_operation
     checker->checks++;
 }
 
-static bool same_key_value(const struct sim_checker *checker, const struct sim_change *change,
-                           const Mvccpb__KeyValue *found)
-{
-    return bytes_equal(sim_model_key(checker->model, change->key), message_bytes(found->key)) &&
-           bytes_equal(change->value, message_bytes(found->value)) &&
-           change->revision == found->mod_revision && change->create_revision == found->create_revision &&
-           change->version == found->version && change->lease == found->lease;
-}
-
-static const Mvccpb__KeyValue *find_in(const Etcdserverpb__RangeResponse *response, struct bytes key)
-{
-    for (size_t i = 0; i < response->n_kvs; i++)
-        if (bytes_equal(message_bytes(response->kvs[i]->key), key)) return response->kvs[i];
-    return NULL;
-}
-
-static void check_keys(struct sim_checker *checker, const Etcdserverpb__RangeRequest *request,
-                       const Etcdserverpb__RangeResponse *response, int64_t revision)
-{
-    size_t expected = 0;
-    for (size_t key = 0; key < sim_model_key_count(checker->model); key++) {
-        struct bytes name = sim_model_key(checker->model, key);
-        if (!sim_key_in_range(name, message_bytes(request->key), message_bytes(request->range_end))) continue;
-        const struct sim_change *change = sim_model_get(checker->model, key, revision);
-        const Mvccpb__KeyValue *found = find_in(response, name);
-        expected += change != NULL;
-        if ((change == NULL) == (found == NULL) && (change == NULL || same_key_value(checker, change, found)))
-            continue;
-        sim_checker_fail(checker,
-                         "a range at revision %lld shows key %.*s at revision %lld; it should be at %lld",
-                         (long long)revision, (int)name.size, (const char *)name.data,
-                         (long long)(found == NULL ? 0 : found->mod_revision),
-                         (long long)(change == NULL ? 0 : change->revision));
-        return;
-    }
-    if (response->n_kvs != expected || response->count != (int64_t)expected)
-        sim_checker_fail(checker, "a range at revision %lld shows %zu keys, %zu are there",
-                         (long long)revision, response->n_kvs, expected);
-}
-
 void sim_checker_range(struct sim_checker *checker, const struct sim_operation *operation,
-                       const void *request, const void *response)
+                       const Etcdserverpb__RangeRequest *request, const Etcdserverpb__RangeResponse *response)
 {
-    const Etcdserverpb__RangeRequest *asked = request;
-    const Etcdserverpb__RangeResponse *told = response;
     if (failed(checker)) return;
-    int64_t shown = told->header->revision;
+    int64_t shown = response->header->revision;
     if (shown > sim_model_revision(checker->model)) {
         sim_checker_fail(checker, "a range shows revision %lld, committed is %lld", (long long)shown,
                          (long long)sim_model_revision(checker->model));
         return;
     }
-    if (!asked->serializable && shown < operation->floor_revision)
+    if (!request->serializable && shown < operation->floor_revision)
         sim_checker_fail(checker, "a linearizable range shows revision %lld after %lld was acknowledged",
                          (long long)shown, (long long)operation->floor_revision);
-    check_keys(checker, asked, told, asked->revision > 0 ? asked->revision : shown);
+    if (!request->serializable && request->revision > 0 && request->revision < operation->floor_compact)
+        sim_checker_fail(checker,
+                         "a linearizable range shows revision %lld, compacted at %lld before it began",
+                         (long long)request->revision, (long long)operation->floor_compact);
+    buf_clear(&checker->expected);
+    buf_clear(&checker->found);
+    sim_model_range(checker->model, request, shown, 0, &checker->expected);
+    sim_answer_of_range(&checker->found, response, request->keys_only);
+    compare_answers(checker, "a range at revision", ULL(request->revision > 0 ? request->revision : shown),
+                    buf_bytes(&checker->expected), buf_bytes(&checker->found));
     /* What a serializable read shows is no promise for others. */
-    answered(checker, 0, asked->serializable ? 0 : shown);
+    answered(checker, 0, request->serializable ? 0 : shown);
 }
 
-void sim_checker_hash(struct sim_checker *checker, const void *response)
+void sim_checker_range_refused(struct sim_checker *checker, const struct sim_operation *operation,
+                               const Etcdserverpb__RangeRequest *request, enum api_error error)
 {
-    const Etcdserverpb__HashKVResponse *told = response;
+    if (failed(checker)) return;
+    int64_t revision = request->revision, compacted = sim_model_compact_revision(checker->model);
+    if (error == API_ERROR_COMPACTED && revision >= compacted)
+        sim_checker_fail(checker, "a range at revision %lld is refused as compacted; compacted is %lld",
+                         (long long)revision, (long long)compacted);
+    if (error == API_ERROR_FUTURE_REVISION && !request->serializable && revision <= operation->floor_revision)
+        sim_checker_fail(checker,
+                         "a linearizable range at revision %lld is refused after %lld was acknowledged",
+                         (long long)revision, (long long)operation->floor_revision);
+    checker->checks++;
+}
+
+void sim_checker_hash(struct sim_checker *checker, const Etcdserverpb__HashKVResponse *told)
+{
     if (failed(checker)) return;
     uint64_t key = (uint64_t)told->compact_revision << 32 | (uint64_t)told->hash_revision;
     struct row *row = find_row(&checker->hashes, key);
@@ -441,17 +454,39 @@ static size_t next_expected(const struct sim_checker *checker, const struct sim_
 {
     for (; position < sim_model_change_count(checker->model); position++) {
         const struct sim_change *change = sim_model_change(checker->model, position);
+        if (change->deleted ? watcher->no_delete : watcher->no_put) continue;
         if (sim_key_in_range(sim_model_key(checker->model, change->key), watcher->key, watcher->range_end))
             break;
     }
     return position;
 }
 
-static bool same_event(const struct sim_checker *checker, const struct sim_change *change,
-                       const Mvccpb__Event *event)
+static bool same_key_value(const struct sim_checker *checker, const struct sim_change *change,
+                           const Mvccpb__KeyValue *found)
+{
+    return bytes_equal(sim_model_key(checker->model, change->key), message_bytes(found->key)) &&
+           bytes_equal(change->value, message_bytes(found->value)) &&
+           change->revision == found->mod_revision && change->create_revision == found->create_revision &&
+           change->version == found->version && change->lease == found->lease;
+}
+
+/* What was there before may be missing only if it is compacted. */
+static bool same_previous(const struct sim_checker *checker, const struct sim_watcher *watcher,
+                          const struct sim_change *change, const Mvccpb__KeyValue *found)
+{
+    const struct sim_change *previous =
+        change->previous == 0 ? NULL : sim_model_change(checker->model, change->previous - 1);
+    if (!watcher->prev_kv || previous == NULL || previous->deleted) return found == NULL;
+    if (found != NULL) return same_key_value(checker, previous, found);
+    return change->revision - 1 < sim_model_compact_revision(checker->model);
+}
+
+static bool same_event(const struct sim_checker *checker, const struct sim_watcher *watcher,
+                       const struct sim_change *change, const Mvccpb__Event *event)
 {
     bool deleted = event->type == MVCCPB__EVENT__EVENT_TYPE__DELETE;
     if (change->deleted != deleted || change->revision != event->kv->mod_revision) return false;
+    if (!same_previous(checker, watcher, change, event->prev_kv)) return false;
     if (!deleted) return same_key_value(checker, change, event->kv);
     return bytes_equal(sim_model_key(checker->model, change->key), message_bytes(event->kv->key));
 }
@@ -464,12 +499,18 @@ static void check_events(struct sim_checker *checker, struct sim_watcher *watche
     for (size_t i = 0; i < response->n_events; i++, position++) {
         const Mvccpb__Event *event = response->events[i];
         position = next_expected(checker, watcher, position);
-        if (position == count || !same_event(checker, sim_model_change(checker->model, position), event)) {
-            sim_checker_fail(
-                checker, "a watcher is told of revision %lld (%.*s), the next it waits for is %lld",
-                (long long)event->kv->mod_revision, (int)event->kv->key.len,
-                (const char *)event->kv->key.data,
-                (long long)(position == count ? 0 : sim_model_change(checker->model, position)->revision));
+        const struct sim_change *change =
+            position == count ? NULL : sim_model_change(checker->model, position);
+        if (change == NULL || !same_event(checker, watcher, change, event)) {
+            sim_checker_fail(checker,
+                             "a watcher from revision %lld is told of revision %lld (%.*s), the next it "
+                             "waits for is %lld%s",
+                             (long long)watcher->next, (long long)event->kv->mod_revision,
+                             (int)event->kv->key.len, (const char *)event->kv->key.data,
+                             (long long)(change == NULL ? 0 : change->revision),
+                             change != NULL && change->revision == event->kv->mod_revision
+                                 ? " with other content"
+                                 : "");
             return;
         }
         watcher->next = event->kv->mod_revision + 1;
@@ -494,32 +535,67 @@ static void check_told(struct sim_checker *checker, const struct sim_watcher *wa
                          (long long)sim_model_change(checker->model, position)->revision);
 }
 
-void sim_checker_watch(struct sim_checker *checker, struct sim_watcher *watcher, const void *response)
+static void check_bookmark(struct sim_checker *checker, struct sim_watcher *watcher, int64_t revision)
 {
-    const Etcdserverpb__WatchResponse *told = response;
-    if (failed(checker)) return;
-    checker->checks++;
-    if (told->header->revision > sim_model_revision(checker->model)) {
-        sim_checker_fail(checker, "a watch response shows revision %lld, committed is %lld",
-                         (long long)told->header->revision, (long long)sim_model_revision(checker->model));
-        return;
-    }
+    check_told(checker, watcher, revision);
+    if (revision < watcher->next - 1)
+        sim_checker_fail(checker, "a watcher from revision %lld gets a bookmark at %lld",
+                         (long long)watcher->next, (long long)revision);
+    watcher->next = revision + 1;
+}
+
+static void check_canceled(struct sim_checker *checker, struct sim_watcher *watcher,
+                           const Etcdserverpb__WatchResponse *told)
+{
+    watcher->canceled = true;
+    if (told->compact_revision > sim_model_compact_revision(checker->model) ||
+        told->compact_revision < watcher->next)
+        sim_checker_fail(checker, "a watcher that waits for revision %lld is canceled, compacted at %lld",
+                         (long long)watcher->next, (long long)told->compact_revision);
+    watcher->next = told->compact_revision;
+}
+
+static void watched(struct sim_checker *checker, struct sim_watcher *watcher,
+                    const Etcdserverpb__WatchResponse *told)
+{
+    int64_t revision = told->header->revision;
+    if (watcher->canceled) sim_checker_fail(checker, "a watcher is told something after it was canceled");
     if (told->created) {
         watcher->created = true;
-        if (watcher->next == 0) watcher->next = told->header->revision + 1;
+        if (watcher->next == 0) watcher->next = revision + 1;
+    } else if (!watcher->created) {
+        sim_checker_fail(checker, "a watcher is told something before it is told that it was created");
     } else if (told->canceled) {
-        watcher->canceled = true;
-        if (told->compact_revision > sim_model_compact_revision(checker->model) ||
-            told->compact_revision < watcher->next)
-            sim_checker_fail(checker, "a watcher that waits for revision %lld is canceled, compacted at %lld",
-                             (long long)watcher->next, (long long)told->compact_revision);
-        watcher->next = told->compact_revision;
+        check_canceled(checker, watcher, told);
     } else if (told->n_events > 0) {
         check_events(checker, watcher, told);
     } else {
-        check_told(checker, watcher, told->header->revision);
-        if (watcher->next <= told->header->revision) watcher->next = told->header->revision + 1;
+        check_bookmark(checker, watcher, revision);
     }
+}
+
+void sim_checker_watch(struct sim_checker *checker, struct sim_watcher *watchers, size_t count,
+                       const Etcdserverpb__WatchResponse *response)
+{
+    if (failed(checker)) return;
+    checker->checks++;
+    if (response->header->revision > sim_model_revision(checker->model)) {
+        sim_checker_fail(checker, "a watch response shows revision %lld, committed is %lld",
+                         (long long)response->header->revision,
+                         (long long)sim_model_revision(checker->model));
+        return;
+    }
+    /* Without an id: a bookmark for all there are. */
+    bool any = false;
+    for (size_t i = 0; i < count; i++) {
+        bool meant =
+            response->watch_id == watchers[i].id || (response->watch_id == -1 && watchers[i].created);
+        if (meant) watched(checker, &watchers[i], response);
+        any = any || meant;
+    }
+    if (!any)
+        sim_checker_fail(checker, "a watch response is for no watcher (id %lld)",
+                         (long long)response->watch_id);
 }
 
 void sim_checker_watch_complete(struct sim_checker *checker, const struct sim_watcher *watcher)
@@ -543,4 +619,31 @@ void sim_checker_lease_given_up(struct sim_checker *checker, int64_t lease)
     if (row == NULL) return;
     HASH_DEL(checker->leases, row);
     free(row);
+}
+
+void sim_checker_lease_time(struct sim_checker *checker,
+                            const Etcdserverpb__LeaseTimeToLiveResponse *response)
+{
+    enum { LENIENCY = 1 }; /* a new leader gives an election timeout on top */
+    if (failed(checker)) return;
+    checker->checks++;
+    bool there = sim_model_has_lease(checker->model, response->id);
+    if (response->ttl == -1 && response->grantedttl == 0) { /* one that is overdue may also have -1 s left */
+        if (there)
+            sim_checker_fail(checker, "a client is told that lease %lld is gone; it is there",
+                             (long long)response->id);
+        return;
+    }
+    if (response->ttl > response->grantedttl + LENIENCY)
+        sim_checker_fail(checker, "lease %lld of %lld s is said to have %lld s left", (long long)response->id,
+                         (long long)response->grantedttl, (long long)response->ttl);
+    int64_t revision = response->header->revision;
+    size_t attached = 0;
+    for (size_t key = 0; key < sim_model_key_count(checker->model); key++) {
+        const struct sim_change *change = sim_model_get(checker->model, key, revision);
+        attached += change != NULL && change->lease == response->id;
+    }
+    if (attached != response->n_keys)
+        sim_checker_fail(checker, "lease %lld is said to have %zu keys at revision %lld; it has %zu",
+                         (long long)response->id, response->n_keys, (long long)revision, attached);
 }

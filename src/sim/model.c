@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/crc32c.h"
 #include "base/memory.h"
+#include "sim/answer.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 
 #include "raft_internal.pb-c.h"
 
-enum { KEYS_MAX = 1024, LEASES_MAX = 1024 };
+enum { KEYS_MAX = 1024, LEASES_MAX = 1024, TXNS_MAX = 64 };
 
 struct id_row {
     uint64_t id;
@@ -33,6 +34,8 @@ struct sim_model {
     size_t change_count, change_capacity;
     struct key keys[KEYS_MAX];
     size_t key_count;
+    size_t order[KEYS_MAX];     /* the keys, sorted by name */
+    struct buf answer;          /* of the entry at hand */
     int64_t leases[LEASES_MAX]; /* 0: a free place */
     struct id_row *ids;
     int64_t revision;
@@ -59,6 +62,7 @@ void sim_model_free(struct sim_model *model)
     }
     free(model->entries);
     free(model->changes);
+    buf_deinit(&model->answer);
     arena_free(model->arena);
     arena_free(model->scratch);
     free(model);
@@ -72,6 +76,10 @@ static size_t find_key(struct sim_model *model, struct bytes name)
         if (bytes_equal(model->keys[i].name, name)) return i;
     assert(model->key_count < KEYS_MAX);
     model->keys[model->key_count].name = arena_copy(model->arena, name);
+    size_t at = model->key_count;
+    for (; at > 0 && bytes_compare(model->keys[model->order[at - 1]].name, name) > 0; at--)
+        model->order[at] = model->order[at - 1];
+    model->order[at] = model->key_count;
     return model->key_count++;
 }
 
@@ -94,35 +102,77 @@ static struct sim_change *add_change(struct sim_model *model, size_t key)
     return change;
 }
 
-static void put(struct sim_model *model, const Etcdserverpb__PutRequest *request)
+static struct sim_shown shown(const struct sim_model *model, const struct sim_change *change)
+{
+    return (struct sim_shown){
+        .key = model->keys[change->key].name,
+        .modified = change->revision,
+        .created = change->create_revision,
+        .version = change->version,
+        .lease = change->lease,
+        .value = change->value,
+    };
+}
+
+/* `header`: the revision that the answer's header names; 0: it is not part of the answer. */
+static void put(struct sim_model *model, const Etcdserverpb__PutRequest *request, int64_t header)
 {
     size_t key = find_key(model, message_bytes(request->key));
     const struct sim_change *before = last_of(model, key);
-    int64_t create_revision = before == NULL ? model->revision + 1 : before->create_revision;
-    int64_t version = before == NULL ? 1 : before->version + 1;
-    struct sim_change *change = add_change(model, key);
-    change->create_revision = create_revision;
-    change->version = version;
-    change->lease = request->lease;
-    change->value = arena_copy(model->arena, message_bytes(request->value));
+    struct sim_change made = {.create_revision = model->revision + 1,
+                              .version = 1,
+                              .lease = request->lease,
+                              .value = message_bytes(request->value)};
+    struct sim_shown previous;
+    if (before != NULL) {
+        previous = shown(model, before);
+        made.create_revision = before->create_revision;
+        made.version = before->version + 1;
+        if (request->ignore_value) made.value = before->value;
+        if (request->ignore_lease) made.lease = before->lease;
+    }
+    sim_answer_put(&model->answer, header, request->prev_kv && before != NULL ? &previous : NULL);
+    struct sim_change *change = add_change(model, key); /* `before` may have moved */
+    change->create_revision = made.create_revision;
+    change->version = made.version;
+    change->lease = made.lease;
+    change->value = arena_copy(model->arena, made.value);
 }
 
-/* Deletes go in the order of the keys. */
-static int64_t delete_those(struct sim_model *model, struct bytes key, struct bytes range_end, int64_t lease)
+/* Deletes go in the order of the keys. What was there is added to `previous` unless that is NULL. */
+static int64_t delete_those(struct sim_model *model, struct bytes key, struct bytes range_end, int64_t lease,
+                            struct buf *previous)
 {
-    size_t chosen[KEYS_MAX], count = 0;
+    int64_t count = 0;
     for (size_t i = 0; i < model->key_count; i++) {
-        const struct sim_change *last = last_of(model, i);
+        size_t at = model->order[i];
+        const struct sim_change *last = last_of(model, at);
         if (last == NULL) continue;
-        if (lease != 0 ? last->lease != lease : !sim_key_in_range(model->keys[i].name, key, range_end))
+        if (lease != 0 ? last->lease != lease : !sim_key_in_range(model->keys[at].name, key, range_end))
             continue;
-        size_t at = count++;
-        for (; at > 0 && bytes_compare(model->keys[chosen[at - 1]].name, model->keys[i].name) > 0; at--)
-            chosen[at] = chosen[at - 1];
-        chosen[at] = i;
+        if (previous != NULL) {
+            struct sim_shown before = shown(model, last);
+            buf_append_byte(previous, ' ');
+            sim_answer_key(previous, &before);
+        }
+        add_change(model, at)->deleted = true;
+        count++;
     }
-    for (size_t i = 0; i < count; i++) add_change(model, chosen[i])->deleted = true;
-    return (int64_t)count;
+    return count;
+}
+
+/* As in put(), but a revision only the deletion itself makes is named only if it was made. */
+static int64_t delete_range(struct sim_model *model, const Etcdserverpb__DeleteRangeRequest *request,
+                            bool with_header, bool changed)
+{
+    struct buf previous = {0};
+    int64_t count = delete_those(model, message_bytes(request->key), message_bytes(request->range_end), 0,
+                                 request->prev_kv ? &previous : NULL);
+    int64_t header = model->revision + (changed || count > 0 ? 1 : 0);
+    sim_answer_delete(&model->answer, with_header ? header : 0, count);
+    buf_append_bytes(&model->answer, buf_bytes(&previous));
+    buf_deinit(&previous);
+    return count;
 }
 
 /* ---- leases ---- */
@@ -155,42 +205,153 @@ static void revoke(struct sim_model *model, int64_t id, struct sim_entry *entry)
         return;
     }
     *lease = 0;
-    delete_those(model, BYTES_EMPTY, BYTES_EMPTY, id);
+    delete_those(model, BYTES_EMPTY, BYTES_EMPTY, id, NULL);
     entry->revoked = id;
 }
 
 /* ---- requests ---- */
 
-static bool compare_holds(struct sim_model *model, const Etcdserverpb__Compare *compare)
+static enum api_error check_put(struct sim_model *model, const Etcdserverpb__PutRequest *request)
 {
-    const struct sim_change *now = last_of(model, find_key(model, message_bytes(compare->key)));
-    assert(compare->result == ETCDSERVERPB__COMPARE__COMPARE_RESULT__EQUAL);
+    if (request->lease != 0 && find_lease(model, request->lease) == NULL) return API_ERROR_LEASE_NOT_FOUND;
+    bool missing = last_of(model, find_key(model, message_bytes(request->key))) == NULL;
+    return missing && (request->ignore_value || request->ignore_lease) ? API_ERROR_KEY_NOT_FOUND : API_OK;
+}
+
+static int compare_numbers(int64_t a, int64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+/* `now` NULL: the key is not there; its numbers are 0 then, and no value is equal to its own. */
+static bool compare_holds_for(const Etcdserverpb__Compare *compare, const struct sim_change *now)
+{
+    int order = 0;
     switch (compare->target) {
     case ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD:
-        return (now == NULL ? 0 : now->revision) == compare->mod_revision;
-    case ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE:
-        return now != NULL && bytes_equal(now->value, message_bytes(compare->value));
+        order = compare_numbers(now == NULL ? 0 : now->revision, compare->mod_revision);
+        break;
+    case ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE:
+        order = compare_numbers(now == NULL ? 0 : now->create_revision, compare->create_revision);
+        break;
+    case ETCDSERVERPB__COMPARE__COMPARE_TARGET__VERSION:
+        order = compare_numbers(now == NULL ? 0 : now->version, compare->version);
+        break;
+    case ETCDSERVERPB__COMPARE__COMPARE_TARGET__LEASE:
+        order = compare_numbers(now == NULL ? 0 : now->lease, compare->lease);
+        break;
     default:
-        assert(!"a comparison that no simulated client makes");
-        return false;
+        if (now == NULL) return false;
+        order = bytes_compare(now->value, message_bytes(compare->value));
     }
+    switch (compare->result) {
+    case ETCDSERVERPB__COMPARE__COMPARE_RESULT__EQUAL:
+        return order == 0;
+    case ETCDSERVERPB__COMPARE__COMPARE_RESULT__NOT_EQUAL:
+        return order != 0;
+    case ETCDSERVERPB__COMPARE__COMPARE_RESULT__GREATER:
+        return order > 0;
+    default:
+        return order < 0;
+    }
+}
+
+/* With a range it must hold for every key there is in it. */
+static bool compare_holds(struct sim_model *model, const Etcdserverpb__Compare *compare)
+{
+    struct bytes key = message_bytes(compare->key), range_end = message_bytes(compare->range_end);
+    bool any = false;
+    if (range_end.size == 0) return compare_holds_for(compare, last_of(model, find_key(model, key)));
+    for (size_t i = 0; i < model->key_count; i++) {
+        const struct sim_change *now = last_of(model, i);
+        if (now == NULL || !sim_key_in_range(model->keys[i].name, key, range_end)) continue;
+        any = true;
+        if (!compare_holds_for(compare, now)) return false;
+    }
+    return any || compare_holds_for(compare, NULL);
+}
+
+/* A transaction at work. All comparisons, those of nested ones too, are made on the state before it: `path`
+ * holds their outcome, per transaction in the order in which they are met. */
+struct txn {
+    struct sim_model *model;
+    size_t changes_before;
+    bool path[TXNS_MAX];
+    size_t path_count, path_next;
+};
+
+struct branch {
+    Etcdserverpb__RequestOp *const *operations;
+    size_t count;
+};
+
+static struct branch branch_of(const Etcdserverpb__TxnRequest *request, bool succeeded)
+{
+    if (succeeded) return (struct branch){request->success, request->n_success};
+    return (struct branch){request->failure, request->n_failure};
+}
+
+static void txn_evaluate(struct txn *txn, const Etcdserverpb__TxnRequest *request)
+{
+    bool succeeded = true;
+    for (size_t i = 0; i < request->n_compare; i++)
+        succeeded = succeeded && compare_holds(txn->model, request->compare[i]);
+    assert(txn->path_count < TXNS_MAX);
+    txn->path[txn->path_count++] = succeeded;
+    struct branch branch = branch_of(request, succeeded);
+    for (size_t i = 0; i < branch.count; i++)
+        if (branch.operations[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN)
+            txn_evaluate(txn, branch.operations[i]->request_txn);
+}
+
+/* Whatever refuses one operation refuses all. */
+static enum api_error txn_check(struct txn *txn, const Etcdserverpb__TxnRequest *request)
+{
+    enum api_error error = API_OK;
+    struct branch branch = branch_of(request, txn->path[txn->path_next++]);
+    for (size_t i = 0; error == API_OK && i < branch.count; i++) {
+        const Etcdserverpb__RequestOp *operation = branch.operations[i];
+        if (operation->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT)
+            error = check_put(txn->model, operation->request_put);
+        else if (operation->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN)
+            error = txn_check(txn, operation->request_txn);
+        else if (operation->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE)
+            error = sim_model_check_range(txn->model, operation->request_range->revision);
+    }
+    return error;
+}
+
+static void txn_execute(struct txn *txn, const Etcdserverpb__TxnRequest *request)
+{
+    struct sim_model *model = txn->model;
+    bool succeeded = txn->path[txn->path_next++];
+    struct branch branch = branch_of(request, succeeded);
+    buf_printf(&model->answer, "txn %s {", succeeded ? "yes" : "no");
+    for (size_t i = 0; i < branch.count; i++) {
+        const Etcdserverpb__RequestOp *operation = branch.operations[i];
+        bool changed = model->change_count > txn->changes_before;
+        int64_t current = model->revision + (changed ? 1 : 0);
+        if (i > 0) buf_append_string(&model->answer, "; ");
+        if (operation->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT)
+            put(model, operation->request_put, model->revision + 1);
+        else if (operation->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE)
+            delete_range(model, operation->request_delete_range, true, changed);
+        else if (operation->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE)
+            sim_model_range(model, operation->request_range, current, current, &model->answer);
+        else
+            txn_execute(txn, operation->request_txn);
+    }
+    buf_append_byte(&model->answer, '}');
 }
 
 static void txn(struct sim_model *model, const Etcdserverpb__TxnRequest *request, struct sim_entry *entry)
 {
-    entry->succeeded = true;
-    for (size_t i = 0; i < request->n_compare; i++)
-        entry->succeeded = entry->succeeded && compare_holds(model, request->compare[i]);
-    size_t count = entry->succeeded ? request->n_success : request->n_failure;
-    for (size_t i = 0; i < count; i++) {
-        const Etcdserverpb__RequestOp *operation =
-            entry->succeeded ? request->success[i] : request->failure[i];
-        if (operation->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT)
-            put(model, operation->request_put);
-        else if (operation->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE)
-            delete_those(model, message_bytes(operation->request_delete_range->key),
-                         message_bytes(operation->request_delete_range->range_end), 0);
-    }
+    struct txn txn = {.model = model, .changes_before = model->change_count};
+    txn_evaluate(&txn, request);
+    entry->status = txn_check(&txn, request);
+    if (entry->status != API_OK) return;
+    txn.path_next = 0;
+    txn_execute(&txn, request);
 }
 
 static void compact(struct sim_model *model, int64_t revision, struct sim_entry *entry)
@@ -200,7 +361,7 @@ static void compact(struct sim_model *model, int64_t revision, struct sim_entry 
     else if (revision > model->revision)
         entry->status = API_ERROR_FUTURE_REVISION;
     else
-        model->compact_revision = revision;
+        model->compact_revision = entry->compacted = revision;
 }
 
 static void take_request(struct sim_model *model, const Etcdserverpb__InternalRaftRequest *request,
@@ -208,13 +369,10 @@ static void take_request(struct sim_model *model, const Etcdserverpb__InternalRa
 {
     size_t before = model->change_count;
     if (request->put != NULL) {
-        if (request->put->lease != 0 && find_lease(model, request->put->lease) == NULL)
-            entry->status = API_ERROR_LEASE_NOT_FOUND;
-        else
-            put(model, request->put);
+        entry->status = check_put(model, request->put);
+        if (entry->status == API_OK) put(model, request->put, 0);
     } else if (request->delete_range != NULL) {
-        entry->deleted = delete_those(model, message_bytes(request->delete_range->key),
-                                      message_bytes(request->delete_range->range_end), 0);
+        delete_range(model, request->delete_range, false, false);
     } else if (request->txn != NULL) {
         txn(model, request->txn, entry);
     } else if (request->compaction != NULL) {
@@ -267,7 +425,9 @@ const char *sim_model_apply(struct sim_model *model, const struct raft_entry *en
         if (request == NULL) return "a committed entry cannot be decoded";
         made->id = request->header == NULL ? 0 : request->header->id;
         wrong = remember_id(model, made->id);
+        buf_clear(&model->answer);
         take_request(model, request, made);
+        made->answer = arena_copy(model->arena, buf_bytes(&model->answer));
     }
     made->revision = model->revision;
     return wrong;
@@ -338,12 +498,50 @@ struct bytes sim_model_key(const struct sim_model *model, size_t key)
     return model->keys[key].name;
 }
 
+const struct sim_change *sim_model_find_key(const struct sim_model *model, struct bytes name)
+{
+    for (size_t i = 0; i < model->key_count; i++)
+        if (bytes_equal(model->keys[i].name, name)) return last_of(model, i);
+    return NULL;
+}
+
 const struct sim_change *sim_model_get(const struct sim_model *model, size_t key, int64_t revision)
 {
     assert(key < model->key_count);
     size_t at = model->keys[key].last;
     while (at != 0 && model->changes[at - 1].revision > revision) at = model->changes[at - 1].previous;
     return at == 0 || model->changes[at - 1].deleted ? NULL : &model->changes[at - 1];
+}
+
+enum api_error sim_model_check_range(const struct sim_model *model, int64_t revision)
+{
+    if (revision > model->revision) return API_ERROR_FUTURE_REVISION;
+    return revision != 0 && revision < model->compact_revision ? API_ERROR_COMPACTED : API_OK;
+}
+
+void sim_model_range(const struct sim_model *model, const Etcdserverpb__RangeRequest *request,
+                     int64_t current, int64_t header, struct buf *out)
+{
+    int64_t revision = request->revision == 0 ? current : request->revision, count = 0;
+    struct buf keys = {0};
+    for (size_t i = 0; i < model->key_count; i++) {
+        size_t key = model->order[i];
+        if (!sim_key_in_range(model->keys[key].name, message_bytes(request->key),
+                              message_bytes(request->range_end)))
+            continue;
+        const struct sim_change *change = sim_model_get(model, key, revision);
+        if (change == NULL) continue;
+        count++;
+        if (request->count_only || (request->limit > 0 && count > request->limit)) continue;
+        struct sim_shown one = shown(model, change);
+        one.without_value = request->keys_only;
+        buf_append_byte(&keys, ' ');
+        sim_answer_key(&keys, &one);
+    }
+    sim_answer_range(out, header, count,
+                     !request->count_only && request->limit > 0 && count > request->limit);
+    buf_append_bytes(out, buf_bytes(&keys));
+    buf_deinit(&keys);
 }
 
 size_t sim_model_lease_count(const struct sim_model *model)

@@ -3,14 +3,16 @@
  * It knows every change ever made and what became of every entry, so that any answer a member gives, at any
  * revision, can be compared. It shares no code with mvcc, lease or node: only the encoding of requests.
  *
- * Of transactions it knows what the simulator's clients send: comparisons with EQUAL, puts without leases,
- * deletes and ranges, not nested. Memory grows with the length of the run.
+ * Ranges are in the order of keys, without filters. Memory grows with the length of the run.
  */
 #ifndef SIM_MODEL_H
 #define SIM_MODEL_H
 
 #include "api/errors.h"
+#include "base/buf.h"
 #include "raft/raft.h"
+
+#include "rpc.pb-c.h"
 
 /* One event of history, in the order of revisions. */
 struct sim_change {
@@ -31,9 +33,9 @@ struct sim_entry {
     uint64_t id;      /* of the proposal; 0: none */
     int64_t revision; /* of the store afterwards */
     enum api_error status;
-    int64_t deleted; /* DeleteRange */
-    bool succeeded;  /* Txn */
-    int64_t revoked; /* LeaseRevoke that was done: the lease's id */
+    int64_t compacted;   /* Compaction that was done: its revision */
+    int64_t revoked;     /* LeaseRevoke that was done: the lease's id */
+    struct bytes answer; /* what its client is to be told, see sim/answer.h; empty for other kinds */
 };
 
 struct sim_model;
@@ -60,8 +62,17 @@ size_t sim_model_position(const struct sim_model *model, int64_t revision);
 
 size_t sim_model_key_count(const struct sim_model *model);
 struct bytes sim_model_key(const struct sim_model *model, size_t key);
+/* The present state of the key with this name; NULL: it is not there. */
+const struct sim_change *sim_model_find_key(const struct sim_model *model, struct bytes name);
 /* The key's state at that revision; NULL: it was not there. */
 const struct sim_change *sim_model_get(const struct sim_model *model, size_t key, int64_t revision);
+
+/* What a range at this revision comes to now; 0: the present one. */
+enum api_error sim_model_check_range(const struct sim_model *model, int64_t revision);
+/* Appends the answer (sim/answer.h) to a range; without a revision of its own it is at `current`. `header`:
+ * the revision that the answer's header names, 0: not part of it. */
+void sim_model_range(const struct sim_model *model, const Etcdserverpb__RangeRequest *request,
+                     int64_t current, int64_t header, struct buf *out);
 
 size_t sim_model_lease_count(const struct sim_model *model); /* that are there now */
 bool sim_model_has_lease(const struct sim_model *model, int64_t id);

@@ -211,6 +211,8 @@ static void make_member(struct place *place, const char *initial_cluster,
         .backend_batch_limit = options->backend_batch_limit,
         .catch_up_entries = options->catch_up_entries != 0 ? options->catch_up_entries : RAFT_POSITION_MAX,
         .lease_checkpoint_interval = options->lease_checkpoint_interval,
+        .limits = options->limits,
+        .watch_progress_interval = options->watch_progress_interval,
         .write_time = options->write_time,
         .logger = options->logger,
         .on_reply = on_reply,
@@ -569,7 +571,15 @@ struct error *sim_cluster_stop(struct sim_cluster *cluster, size_t member)
 {
     struct place *place = place_at(cluster, member);
     sim_cluster_resume(cluster, member);
-    TRY(sim_member_stop(place->member, local_time(place, cluster->now)));
+    int64_t now = local_time(place, cluster->now);
+    sim_member_begin_stop(place->member);
+    while (!sim_member_is_settled(place->member)) {
+        TRY(sim_member_run(place->member, now));
+        happen_to(cluster, member, SIM_EVENT_RUN);
+        int64_t next = sim_member_next(place->member);
+        if (next > now) now = next;
+    }
+    TRY(sim_member_stop(place->member, now));
     goes_down(place);
     /* Stopping took time by its own clock, which never goes back. */
     place->clock_local = sim_member_now(place->member);

@@ -69,6 +69,8 @@ struct sim_cluster_options {
     uint64_t backend_batch_limit;
     uint64_t catch_up_entries; /* 0: all that fit into memory */
     int64_t lease_checkpoint_interval;
+    const struct node_limits *limits;
+    int64_t watch_progress_interval;
     int64_t write_time;
     const struct logger *logger;
     /* As in struct sim_member_options, with the member they come from. */

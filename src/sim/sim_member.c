@@ -18,6 +18,7 @@ enum { INSTALL_WRITES = 4 /* each of its steps takes as long as so many writes *
 
 struct sim_member {
     struct sim_member_options options;
+    struct node_limits limits;
     struct rng rng;
     struct fs_sim *disk;
     struct member member; /* while it is up */
@@ -57,6 +58,7 @@ struct sim_member *sim_member_new(const struct sim_member_options *options, stru
 {
     struct sim_member *member = mem_zalloc(1, sizeof(*member));
     member->options = *options;
+    member->limits = options->limits != NULL ? *options->limits : node_limits_default();
     member->disk = disk;
     rng_init(&member->rng, options->seed);
     return member;
@@ -140,8 +142,10 @@ static void configure(struct sim_member *member, struct node_config *config)
         .backend_batch_interval = 100 * MILLISECOND,
         .backend_batch_limit =
             member->options.backend_batch_limit != 0 ? member->options.backend_batch_limit : 10000,
-        .watch_progress_interval = 600000 * MILLISECOND,
-        .limits = node_limits_default(),
+        .watch_progress_interval = member->options.watch_progress_interval != 0
+                                       ? member->options.watch_progress_interval
+                                       : 600000 * MILLISECOND,
+        .limits = member->limits,
         .name = member->options.name,
         .client_urls = client_urls,
         .client_url_count = 1,
@@ -532,11 +536,21 @@ void sim_member_kill(struct sim_member *member)
     fs_sim_kill(member->disk);
 }
 
-struct error *sim_member_stop(struct sim_member *member, int64_t now)
+void sim_member_begin_stop(struct sim_member *member)
 {
     node_stop(member->node);
-    while (member->writing != NULL || member->writes.oldest != NULL || member->batch != NULL ||
-           member->installing != 0 || backend_pending_operations(member->member.backend) > 0) {
+}
+
+bool sim_member_is_settled(struct sim_member *member)
+{
+    return member->writing == NULL && member->writes.oldest == NULL && member->batch == NULL &&
+           backend_pending_operations(member->member.backend) == 0;
+}
+
+struct error *sim_member_stop(struct sim_member *member, int64_t now)
+{
+    sim_member_begin_stop(member);
+    while (!sim_member_is_settled(member)) {
         TRY(sim_member_run(member, now));
         int64_t next = sim_member_next(member);
         if (next > now) now = next;

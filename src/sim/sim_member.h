@@ -37,6 +37,8 @@ struct sim_member_options {
     uint64_t backend_batch_limit;             /* 0: etcd's */
     uint64_t catch_up_entries;                /* 0: few */
     int64_t lease_checkpoint_interval;        /* nanoseconds; 0: none are taken */
+    const struct node_limits *limits;         /* copied; NULL: etcd's */
+    int64_t watch_progress_interval;          /* nanoseconds; 0: etcd's */
     int64_t write_time; /* nanoseconds that a log write or a commit takes on average; 0: 1 ms */
     const struct logger *logger;
     /* Requests come back, watch responses come out; called inside sim_member_run, _crash and _stop. */
@@ -102,7 +104,10 @@ struct error *sim_member_purge(struct sim_member *member) __attribute__((warn_un
 /* Down without notice; the disk then loses what the mode says (sim_member_kill: nothing that was written). */
 void sim_member_crash(struct sim_member *member, enum fs_sim_crash_mode mode);
 void sim_member_kill(struct sim_member *member);
-/* An orderly end. */
+/* An orderly end in steps: it takes nothing new, is run until it is settled, and then stopped. */
+void sim_member_begin_stop(struct sim_member *member);
+bool sim_member_is_settled(struct sim_member *member);
+/* An orderly end. By its own clock it takes as long as what is under way. */
 struct error *sim_member_stop(struct sim_member *member, int64_t now) __attribute__((warn_unused_result));
 
 #endif

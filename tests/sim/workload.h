@@ -1,16 +1,23 @@
 /* workload: the clients of a simulated cluster: they ask at random and tell the checker what they were told.
  *
- * Ordinary clients write, read, compare-and-swap, compact and hash, one request at a time, each to any member
- * that is up. Holders keep a lease with keys, for a while, then revoke or abandon it. Watchers follow a key
- * or all of them, and resume elsewhere when their member goes down. */
+ * Ordinary clients put, delete, read (linearizable and not, at old revisions, in part), run transactions
+ * (nested, with all kinds of comparisons), compact and hash, one request at a time, each to any member that
+ * is up. Holders keep a lease with keys, for a while, then revoke or abandon it. Watchers follow keys or
+ * ranges, some from a revision in the future, some reading slowly, ask for progress, and resume elsewhere
+ * when their member goes down.
+ *
+ * Each of them is a line of the plan (plan.h). */
 #ifndef TESTS_SIM_WORKLOAD_H
 #define TESTS_SIM_WORKLOAD_H
 
+#include "base/rng.h"
 #include "sim/checker.h"
 
 struct workload;
+struct world;
 
-struct workload *workload_new(uint64_t seed, struct sim_cluster *cluster, struct sim_checker *checker);
+/* How many there are, and what they like, comes from `rng`. */
+struct workload *workload_new(struct world *world, struct rng *rng);
 void workload_free(struct workload *workload);
 
 /* From the cluster's callbacks. */
@@ -25,9 +32,15 @@ void workload_run(struct workload *workload);
 void workload_quiet(struct workload *workload);
 /* Requests without an answer. */
 size_t workload_under_way(const struct workload *workload);
-/* Everybody has been told everything; asks every member for a hash and all keys (answers come by and by). */
+/* Asks every member for a hash and all keys (answers come by and by). */
 void workload_ask_all(struct workload *workload);
+/* Everybody must have been told everything. */
 void workload_check_watchers(struct workload *workload);
+
+/* For faults: compacts all there is, through this member; false: such a request is under way. */
+bool workload_compact(struct workload *workload, size_t member);
+/* Asks the leader, if there is one, to hand over to some member. */
+void workload_move_leader(struct workload *workload, uint64_t chosen);
 
 struct workload_counts {
     uint64_t acknowledged, refused, unknown, reads, keep_alives, watch_responses;

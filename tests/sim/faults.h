@@ -1,0 +1,53 @@
+/* faults: what goes wrong in a simulated cluster, and how it is mended.
+ *
+ *   network   loss, duplication, reordering, delay; partitions into two sides, with a bridge between them, in
+ * one direction only members   killed, cut from power (with loss of what was not synced, in whole sectors or
+ * not at all), in the middle of a disk operation, just after a vote, all at once; stopped in order; paused,
+ * with or without their clock; leadership moved disks     slow; full; failing operations; a flipped bit in
+ * the log, which the next start must refuse time      clocks that run at different rates moments compaction,
+ * defragmentation and removal of old files, often with a power cut right after */
+#ifndef TESTS_SIM_FAULTS_H
+#define TESTS_SIM_FAULTS_H
+
+#include "base/rng.h"
+#include "sim/sim_cluster.h"
+
+struct world;
+
+struct fault_counts {
+    uint64_t disk_errors, flips_refused, flips_unread, defragmented;
+};
+
+/* What is in store for a member. INT64_MAX: nothing. */
+struct fate {
+    int64_t restart_at, resume_at, heal_disk_at, crash_at;
+    bool may_fail;      /* by a fault of its disk */
+    bool doomed;        /* falls as soon as it has voted */
+    int64_t down_for;   /* how long it stays down after the next crash; 0: some time */
+    uint64_t flip_seed; /* a bit of its log turns while it is down; 0: none */
+};
+
+struct faults {
+    struct rng rng; /* of the fault at hand */
+    struct fate fates[SIM_CLUSTER_MEMBERS_MAX];
+    struct sim_link link; /* how links are when nothing is wrong */
+    int64_t next, heal_network_at;
+    int64_t pause_max; /* between two */
+    uint32_t number, votes, reigns;
+    bool short_reigns; /* who becomes leader falls, or is not heard, soon after */
+    uint64_t led_term; /* the highest that anybody was seen to lead */
+    bool somebody_doomed;
+    uint64_t count;
+    struct fault_counts counts;
+};
+
+void faults_init(struct world *world, struct rng *rng);
+/* From the cluster. */
+void faults_event(struct world *world, const struct sim_event *event);
+/* When something is due, and doing it. */
+int64_t faults_next(const struct world *world);
+void faults_run(struct world *world);
+/* No more of them; what is broken is mended now. */
+void faults_end(struct world *world);
+
+#endif
