@@ -64,6 +64,7 @@ static void settle(struct rpc *rpc, struct grpc_call *call, void (*done)(struct 
 
 struct snapshot {
     struct service_context *service;
+    bool entered;           /* counts among those under way */
     struct grpc_call *call; /* a reference */
     struct rpc rpc;
     bool settling;   /* the rpc is out */
@@ -92,7 +93,7 @@ static void free_when_over(struct snapshot *snapshot)
     blob_unref(snapshot->version);
     free(snapshot->version_text);
     error_free(snapshot->error);
-    atomic_fetch_sub(&snapshot->service->snapshots, 1);
+    if (snapshot->entered) atomic_fetch_sub(&snapshot->service->snapshots, 1);
     grpc_call_unref(snapshot->call);
     free(snapshot);
 }
@@ -232,10 +233,16 @@ static void snapshot_is_settled(struct rpc *rpc)
     snapshot->settling = false;
     bool is_good = rpc->request.error == API_OK;
     if (is_good) take_version(snapshot, rpc->request.response);
-    if (snapshot->closed)
+    if (snapshot->closed) {
         free_when_over(snapshot);
-    else if (is_good)
+        return;
+    }
+    /* Only now: who may not have one takes no place. */
+    snapshot->entered = is_good && enter(&snapshot->service->snapshots, SNAPSHOTS_MAX);
+    if (snapshot->entered)
         begin_sending(snapshot);
+    else if (is_good)
+        refuse(snapshot->call);
     else
         grpc_call_finish(snapshot->call, rpc_code(&rpc->request), bytes_from_string(rpc_text(&rpc->request)));
 }
@@ -244,10 +251,6 @@ static void snapshot_on_message(struct grpc_call *call, struct bytes message)
 {
     struct service_context *service = grpc_call_server_context(call);
     if (service_decode(call, &etcdserverpb__snapshot_request__descriptor, message) == NULL) return;
-    if (!enter(&service->snapshots, SNAPSHOTS_MAX)) {
-        refuse(call);
-        return;
-    }
     struct snapshot *snapshot = mem_zalloc(1, sizeof(*snapshot));
     snapshot->service = service;
     snapshot->call = grpc_call_ref(call);
@@ -297,6 +300,7 @@ struct defragment {
     struct grpc_call *call; /* a reference */
     struct loop *loop;
     struct rpc rpc;
+    bool entered; /* counts among those under way */
     uv_work_t work;
     struct error *error;
     bool is_fatal;
@@ -306,7 +310,7 @@ struct defragment {
 
 static void free_defragment(struct defragment *defragment)
 {
-    atomic_fetch_sub(&defragment->service->defragments, 1);
+    if (defragment->entered) atomic_fetch_sub(&defragment->service->defragments, 1);
     error_free(defragment->error);
     grpc_call_unref(defragment->call);
     free(defragment);
@@ -384,6 +388,12 @@ static void defragment_is_settled(struct rpc *rpc)
         return;
     }
     blob_unref(rpc->request.response);
+    defragment->entered = enter(&defragment->service->defragments, DEFRAGMENTS_MAX);
+    if (!defragment->entered) {
+        refuse(defragment->call);
+        free_defragment(defragment);
+        return;
+    }
     log_info(defragment->service->logger, "starting defragment");
     int failure =
         uv_queue_work(loop_uv(defragment->loop), &defragment->work, run_defragment, defragment_has_run);
@@ -394,10 +404,6 @@ static void defragment_on_message(struct grpc_call *call, struct bytes message)
 {
     struct service_context *service = grpc_call_server_context(call);
     if (service_decode(call, &etcdserverpb__defragment_request__descriptor, message) == NULL) return;
-    if (!enter(&service->defragments, DEFRAGMENTS_MAX)) {
-        refuse(call);
-        return;
-    }
     struct defragment *defragment = mem_zalloc(1, sizeof(*defragment));
     defragment->service = service;
     defragment->call = grpc_call_ref(call);

@@ -508,6 +508,25 @@ def tokens_from_the_future_are_refused_soon(server):
             expect(time.monotonic() - begun < 6, f"{token} kept the caller waiting for {time.monotonic() - begun:.1f} s")
 
 
+def strangers_take_no_places(server, root):
+    """Of the few that there are for snapshots and defragmentation, although their tokens are waited for."""
+    import threading
+    answers = []
+
+    def ask_for(path, stream):
+        with User(server, [("token", "abcdefghijklmnop.999999")]) as stranger:
+            answers.append(stranger.call(path, stream=stream).status)
+    threads = [threading.Thread(target=ask_for, args=call)
+               for call in [("Maintenance/Snapshot", True)] * 20 + [("Maintenance/Defragment", False)] * 4]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        for path, stream in (("Maintenance/Snapshot", True), ("Maintenance/Defragment", False)):
+            answer = root.call(path, stream=stream)
+            expect(answer.status == OK, f"{path} by root while strangers ask for it: {answer.status}")
+    expect(set(answers) == {BAD_TOKEN}, f"{answers}")
+
+
 def run(scratch):
     server = scratch.server("ours", flags=["--bcrypt-cost=8", "--log-level=debug"]).start()
     root = populate(server)
@@ -521,6 +540,7 @@ def run(scratch):
     passwords_have_etcds_limits(server, root)
     timing_tells_no_names(server)
     tokens_from_the_future_are_refused_soon(server)
+    strangers_take_no_places(server, root)
     root.close()
     server.stop()
     secrets_are_not_logged(server)
