@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import threading
@@ -19,6 +20,7 @@ import time
 import grpc
 
 import etcd
+import certificates
 import network
 from etcd import OURS, expect
 
@@ -103,6 +105,15 @@ VALUES = {
     "metrics": ("extensive", "extensive"),
     "feature-gates": ("TxnModeWriteWithSharedBuffer=false", "TxnModeWriteWithSharedBuffer=false"),
     "memory-mlock": ("false", False),  # the system may not let us: check_memory_lock
+    "auth-token-ttl": ("307", 307),
+    "bcrypt-cost": ("8", 8),
+    "cipher-suites": ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]),
+    "compact-hash-check-time": ("17s", "17s"),
+    "corrupt-check-time": ("17s", "17s"),
+    "initial-cluster-state": ("new", "new"),
+    "peer-skip-client-san-verification": ("true", True),
+    "self-signed-cert-validity": ("2", 2),
+    "tls-max-version": ("TLS1.3", "TLS1.3"),
     "discovery-fallback": ("proxy", "proxy"),
     "discovery-password": ("secret", "***"),
     "distributed-tracing-address": ("localhost:4318", "localhost:4318"),
@@ -137,7 +148,8 @@ def choose_values(rows, scratch, name):
         own[key] = (url(port), [url(port)])
     chosen = {}
     for row in rows:
-        if row.logged != "-" and row.use in ("live", "without-effect") and not ELSEWHERE.fullmatch(row.name):
+        taken = row.name in own or not ELSEWHERE.fullmatch(row.name)
+        if row.logged != "-" and row.use in ("live", "without-effect") and taken:
             chosen[row.name] = own.get(row.name) or suggest(row)
     return chosen, client
 
@@ -580,6 +592,38 @@ def check_default_host(scratch):
     server.kill()
 
 
+def check_certificates_to_show(scratch):
+    """To other members a member shows the certificate that is for that; of clients only the allowed names come in."""
+    if certificates.OPENSSL is None:
+        print("no certificates: openssl is not there", flush=True)
+        return
+    authority = certificates.Authority(scratch.path("ca"), "ca")
+    own, dialer, alice, bob = (authority.issue(name, names="IP:127.0.0.1") for name in ("own", "dialer", "alice", "bob"))
+    security = certificates.Security(authority, own, alice, peers=True, flags=[
+        f"--peer-client-cert-file={dialer.certificate}", f"--peer-client-key-file={dialer.key}"])
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.certificate)
+    context.load_cert_chain(own.certificate, own.key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(30)
+        server = scratch.server("shows", security=security)
+        server.initial_cluster = f"{server.name}={server.peer_url},other=https://127.0.0.1:{other.getsockname()[1]}"
+        server.spawn()
+        accepted, _ = other.accept()
+        with context.wrap_socket(accepted, server_side=True) as connection:
+            subject = dict(pair for pairs in connection.getpeercert()["subject"] for pair in pairs)
+        expect(subject["commonName"] == "dialer", f"the member shows {subject}")
+        server.kill()
+    names = scratch.server("names", security=certificates.Security(authority, own, alice, flags=[
+        "--client-cert-allowed-cn=alice,carol", f"--client-cert-file={own.certificate}", f"--client-key-file={own.key}"])).start()
+    for pair, code in ((alice, 0), (bob, 1)):
+        ran = subprocess.run([ETCDCTL, f"--endpoints={names.endpoint}", *names.security.tool_flags(pair), "--command-timeout=5s",
+                              "put", "k", "v"], env=CLEAN, capture_output=True, text=True, timeout=60, check=False)
+        expect((ran.returncode != 0) == (code != 0), f"{pair.certificate}: {ran.stdout}{ran.stderr}")
+    expect("client certificate authentication failed" in names.log_tail(1 << 20), "why bob was refused")
+    names.stop()
+
+
 def check_memory_lock(scratch):
     if not os.access(RELEASE, os.X_OK):
         print("memory-mlock: no build without sanitizers (RELEASE_DIR)", flush=True)
@@ -653,15 +697,28 @@ EFFECTS = {
     "warning-unary-request-duration": (SURFACE, "--warning-unary-request-duration"),
     "compaction-batch-limit": check_compaction, "compaction-sleep-interval": check_compaction,
     "watch-progress-notify-interval": check_limits_and_threads,
-    "bootstrap-defrag-threshold-megabytes": check_defragmentation,
+    "bootstrap-defrag-threshold-megabytes": check_defragmentation, "client-cert-file": check_certificates_to_show,
+    "client-key-file": check_certificates_to_show, "client-cert-allowed-cn": check_certificates_to_show,
+    "peer-client-cert-file": check_certificates_to_show, "peer-client-key-file": check_certificates_to_show,
 }
+
+
+def elsewhere(row):
+    """The test of another subject that starts members with it."""
+    for name in sorted(os.listdir(HERE)):
+        if not ELSEWHERE.fullmatch(row.name) or not name.endswith(".py") or name == os.path.basename(__file__):
+            continue
+        with open(os.path.join(HERE, name), encoding="utf-8") as file:
+            if re.search(rf"--{row.name}\b", file.read()):
+                return "process/" + name, "--" + row.name
+    return None
 
 
 def check_effects_are_shown(rows):
     for row in rows:
-        if row.use != "live" or row.logged == "-" or ELSEWHERE.fullmatch(row.name) or PLAIN.fullmatch(row.name):
+        if row.use != "live" or row.logged == "-" or PLAIN.fullmatch(row.name):
             continue
-        shown = EFFECTS.get(row.name)
+        shown = EFFECTS.get(row.name) or elsewhere(row)
         expect(shown is not None, f"--{row.name}: no test shows its effect")
         if isinstance(shown, tuple):
             with open(os.path.join(HERE, "..", shown[0]), encoding="utf-8") as file:
