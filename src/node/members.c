@@ -67,8 +67,10 @@ struct error *node_apply_conf_change(struct node *node, const struct raft_entry 
         conf_change.node_id = RAFT_NONE; /* refused: raft only takes note that the change is over */
     node->membership_changed = node->membership_changed || status == API_OK;
     error = tell_raft(node, &conf_change);
-    if (status == API_OK && change.kind == CLUSTER_REMOVE && change.member.id == node->config.member_id)
+    if (status == API_OK && change.kind == CLUSTER_REMOVE && change.member.id == node->config.member_id) {
         node->removed = true;
+        (void)node_hand_over(node); /* else the others would wait for its silence */
+    }
     cluster_change_deinit(&change);
     if (error == NULL) answer(node, conf_change.id, status);
     return error;
@@ -313,10 +315,19 @@ void node_write_members(struct node *node, struct buf *out, uint32_t field)
         cluster_member_encode(out, field, cluster_member_at(node->cluster, i));
 }
 
+static bool has_other_voter(const struct node *node)
+{
+    for (size_t i = 0; i < cluster_member_count(node->cluster); i++) {
+        const struct cluster_member *member = cluster_member_at(node->cluster, i);
+        if (!member->is_learner && member->id != node->config.member_id) return true;
+    }
+    return false;
+}
+
 enum node_hand_over node_hand_over(struct node *node)
 {
     struct raft_progress_status best = {0};
-    if (cluster_voter_count(node->cluster) < 2) return NODE_HAND_OVER_ALONE;
+    if (!has_other_voter(node)) return NODE_HAND_OVER_ALONE;
     if (node->soft.role != RAFT_LEADER) return NODE_HAND_OVER_NOT_LEADER;
     for (size_t i = 0; i < raft_progress_count(node->raft); i++) {
         struct raft_progress_status other = raft_progress_at(node->raft, i);

@@ -132,15 +132,20 @@ class Cluster:
         member = self.id_of(server) if still_running else server.member_id
         on = on or next(other for other in self.running() if other is not server)
         self.change(lambda client: client.member_remove(ID=member), on)
-        self.servers.remove(server)
         if still_running:
-            try:
-                code = server.process.wait(LIMIT)
-            except etcd.subprocess.TimeoutExpired:
-                raise etcd.Failure(f"{server.name} was removed and goes on:\n{server.log_tail()}") from None
-            expect(code == 0, f"{server.name}, removed, ended with {code}:\n{server.log_tail()}")
-            server.check_log()
-            server.process = None
+            self.ends_as_removed(server)
+        else:
+            self.servers.remove(server)
+
+    def ends_as_removed(self, server):
+        self.servers.remove(server)
+        try:
+            code = server.process.wait(LIMIT)
+        except etcd.subprocess.TimeoutExpired:
+            raise etcd.Failure(f"{server.name} was removed and goes on:\n{server.log_tail()}") from None
+        expect(code == 0, f"{server.name}, removed, ended with {code}:\n{server.log_tail()}")
+        server.check_log()
+        server.process = None
 
     def move_leader(self, target):
         """Orderly, and until everybody knows."""

@@ -83,9 +83,16 @@ def refused_learner(client):
     raise etcd.Failure("a second learner was added")
 
 
-def a_removed_member_ends(cluster, victim):
+def a_removed_leader_ends(cluster, victim):
+    """And hands over first: nobody waits for an election timeout."""
     member = cluster.id_of(victim)
-    cluster.remove(victim)
+    others = [server for server in cluster.servers if server is not victim]
+    cluster.change(lambda client: client.member_remove(ID=member), others[0])
+    leader, seconds = cluster.wait_for_leader(not_in=(victim,), among=others)
+    print(f"  {victim.name} was removed: {leader.name} leads after {seconds:.3f} s", flush=True)
+    with open(victim.log_path, "rb") as log:
+        expect(b"leadership transfer starting" in log.read(), f"{victim.name} did not hand over")
+    cluster.ends_as_removed(victim)
     with etcd.Client(cluster.servers[0]) as client:
         refused(lambda: client.member_remove(ID=member), "etcdserver: member not found")
     # Its data says so, or the others do: it ends again.
@@ -147,7 +154,7 @@ def run(scratch):
     print("one became three", flush=True)
     a_learner_is_promoted(cluster)
     print("a learner was promoted", flush=True)
-    a_removed_member_ends(cluster, cluster.leader())
+    a_removed_leader_ends(cluster, cluster.wait_for_leader()[0])
     print("a leader was removed", flush=True)
     a_member_moves(cluster, cluster.wait_for_leader()[0])
     print("a leader has moved", flush=True)
