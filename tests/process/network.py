@@ -6,6 +6,7 @@ lost without a word, as when a switch fails. The test still reaches every member
 """
 import os
 import random
+import re
 import subprocess
 
 _random = random.SystemRandom()
@@ -27,6 +28,15 @@ def available():
     except OSError as error:
         return f"{error} (Debian: iproute2)"
     return None if done.returncode == 0 else f"no network namespaces here: {done.stderr.strip()}"
+
+
+def _sweep():
+    """What tests have left that were killed themselves."""
+    for line in _ip("netns", "list", check=False).stdout.splitlines():
+        found = re.match(r"(ce(\d+)n\d+)-\d+\b", line)
+        if found and not os.path.exists(f"/proc/{found[2]}"):
+            _ip("netns", "del", line.split()[0], check=False)
+            _ip("link", "del", found[1], check=False)
 
 
 class Place:
@@ -61,7 +71,8 @@ class Place:
 
 class Network:
     def __init__(self, scratch):
-        self.name = f"ce{os.getpid() % 100000}{len(scratch.networks)}"
+        _sweep()
+        self.name = f"ce{os.getpid()}n{len(scratch.networks)}"
         self.prefix = f"10.{_random.randrange(200, 255)}.{_random.randrange(1, 255)}"
         self.namespaces = []
         self.places = []
