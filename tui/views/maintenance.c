@@ -29,6 +29,14 @@ static double bytes_of_member(const struct model_member *member, int64_t bytes)
     return member->is_fresh && bytes > 0 ? (double)bytes : NAN;
 }
 
+/* Releases before 3.6 tell it in their metrics only. */
+static double quota_of(const struct model_member *member)
+{
+    if (member->is_fresh && member->quota > 0) return (double)member->quota;
+    if (!member->has_metrics) return NAN;
+    return member->scrapes[(member->scrape_next + MODEL_WINDOW - 1) % MODEL_WINDOW].quota;
+}
+
 static void write_row(struct page *page, const struct table_layout *layout, const struct model_member *member)
 {
     int y = page_row(page, NULL);
@@ -36,8 +44,7 @@ static void write_row(struct page *page, const struct table_layout *layout, cons
     const struct model_label label = model_member_label(member);
     const struct unit_text db = units_bytes(bytes_of_member(member, member->db_size)),
                            used = units_bytes(bytes_of_member(member, member->db_in_use)),
-                           rest = units_percent(free_part(member)),
-                           quota = units_bytes(bytes_of_member(member, member->quota)),
+                           rest = units_percent(free_part(member)), quota = units_bytes(quota_of(member)),
                            part = units_percent(member->quota_used);
     const char *const cells[COLUMNS] = {label.text, db.text,
                                         used.text,  rest.text,
