@@ -8,6 +8,7 @@
 
 enum {
     CRC_VARINT_MAX = 5,
+    HEAD_MAX = 20,       /* bytes of a body before its data, at most */
     READ_SIZE = 1 << 20, /* bytes read at once */
 };
 
@@ -157,18 +158,29 @@ static struct error *look_at(struct wal_decoder *decoder, uint64_t offset, size_
     return NULL;
 }
 
+/* The part of the bytes, which lie at `offset` of the file, that shares a sector with the one at `at`. */
+static struct bytes piece_at(struct bytes bytes, uint64_t offset, size_t at)
+{
+    size_t before = (size_t)((offset + at) % WAL_SECTOR), begin = before > at ? 0 : at - before;
+    size_t size = (size_t)(WAL_SECTOR - (offset + begin) % WAL_SECTOR);
+    return bytes_of(bytes.data + begin, size > bytes.size - begin ? bytes.size - begin : size);
+}
+
+static bool is_zero(struct bytes bytes)
+{
+    size_t zeros = 0;
+    while (zeros < bytes.size && bytes.data[zeros] == 0) zeros++;
+    return zeros == bytes.size;
+}
+
 /* Whether a sector's worth of the bytes, which lie at `offset` of the file, is all zero: its write never
  * reached the disk. */
-static bool has_zero_sector(const uint8_t *data, size_t size, uint64_t offset)
+static bool has_zero_sector(struct bytes bytes, uint64_t offset)
 {
-    size_t at = 0;
-    while (at < size) {
-        size_t piece = (size_t)(WAL_SECTOR - (offset + at) % WAL_SECTOR);
-        if (piece > size - at) piece = size - at;
-        size_t zeros = 0;
-        while (zeros < piece && data[at + zeros] == 0) zeros++;
-        if (zeros == piece) return true;
-        at += piece;
+    for (size_t at = 0; at < bytes.size;) {
+        struct bytes piece = piece_at(bytes, offset, at);
+        if (is_zero(piece)) return true;
+        at += piece.size;
     }
     return false;
 }
@@ -273,13 +285,71 @@ static struct error *check_end(struct wal_decoder *decoder)
     return NULL;
 }
 
+/* Finds the one bit of the data whose other value makes the checksum right; NULL when there is none. A
+ * changed bit changes the checksum by what the bit alone is worth at its distance from the end, whatever the
+ * data. */
+static const uint8_t *find_wrong_bit(struct bytes data, uint32_t difference)
+{
+    static const uint8_t zero = 0;
+    uint32_t worth[8];
+    for (unsigned bit = 0; bit < 8; bit++) {
+        const uint8_t byte = (uint8_t)(1 << bit);
+        worth[bit] = crc32c(0, &byte, 1) ^ crc32c(0, &zero, 1);
+    }
+    for (const uint8_t *at = data.data + data.size; at > data.data; at--)
+        for (unsigned bit = 0; bit < 8; bit++) {
+            if (worth[bit] == difference) return at - 1;
+            worth[bit] = ~crc32c(~worth[bit], &zero, 1);
+        }
+    return NULL;
+}
+
+static bool matches(struct bytes body, uint32_t chain)
+{
+    struct wal_record record;
+    return parse_record(&record, body) && record.type > 0 && record.type <= WAL_SNAPSHOT &&
+           record.type != WAL_CRC && crc32c(chain, record.data.data, record.data.size) == record.crc;
+}
+
+/* The same in what comes before the data. */
+static const uint8_t *find_wrong_bit_of_head(struct bytes body, uint32_t chain)
+{
+    struct buf copy = {0};
+    const uint8_t *found = NULL;
+    buf_append_bytes(&copy, body);
+    for (size_t bit = 0; found == NULL && bit < 8 * HEAD_MAX && bit < 8 * body.size; bit++) {
+        copy.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        if (matches(buf_bytes(&copy), chain)) found = body.data + bit / 8;
+        copy.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    buf_deinit(&copy);
+    return found;
+}
+
+/* A record that is right but for one bit was whole once, so that this is no torn write, however many zeros
+ * are in it: unless the bit is missing in such a piece of zeros. (One in 2^32 torn records is taken for that,
+ * times the bits it has.) */
+static bool one_bit_is_wrong(const struct wal_decoder *decoder, struct bytes frame, size_t body_size)
+{
+    struct wal_record record;
+    struct bytes body = bytes_of(frame.data, body_size);
+    const uint8_t *found = NULL;
+    if (parse_record(&record, body) && record.data.size > 0)
+        found = find_wrong_bit(record.data,
+                               crc32c(decoder->chain, record.data.data, record.data.size) ^ record.crc);
+    if (found == NULL) found = find_wrong_bit_of_head(body, decoder->chain);
+    return found != NULL &&
+           !is_zero(piece_at(frame, decoder->offset + WAL_FRAME_HEADER, (size_t)(found - frame.data)));
+}
+
 /* What to make of a frame that does not add up: torn if its write may have been cut off by a power loss. */
 static struct error *bad_frame(struct wal_decoder *decoder, struct bytes frame, uint64_t header,
                                const char *what)
 {
     bool damaged;
-    if (!in_last_source(decoder) ||
-        !has_zero_sector(frame.data, frame.size, decoder->offset + WAL_FRAME_HEADER))
+    uint64_t size = header & SIZE_MASK;
+    if (!in_last_source(decoder) || !has_zero_sector(frame, decoder->offset + WAL_FRAME_HEADER) ||
+        one_bit_is_wrong(decoder, frame, (size_t)size))
         return corrupt(decoder, what);
     TRY(check_size(decoder, header, decoder->offset + WAL_FRAME_HEADER + frame.size, &damaged));
     return damaged ? damaged_size(decoder) : torn(decoder, "a record has sectors that were not written");

@@ -12,7 +12,8 @@
  * Frames start at multiples of 8, so a size never lies on two sectors. Space behind the last record is zeros,
  * and a sector is written whole or not at all: a record whose write was torn shows at least one piece of
  * zeros, and its size is right or zero like the rest of its sector. A size that is neither was damaged later:
- * unlike etcd, which would drop the record and all that was acknowledged behind it, that is ERROR_CORRUPT.
+ * unlike etcd, which would drop the record and all that was acknowledged behind it, that is ERROR_CORRUPT. So
+ * is a record that holds zeros and is right but for one bit. (The type of a record is under no checksum.)
  */
 #ifndef STORAGE_WAL_RECORD_H
 #define STORAGE_WAL_RECORD_H

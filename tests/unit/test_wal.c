@@ -8,6 +8,7 @@
 #include "storage/wal_record.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -804,6 +805,57 @@ static void a_damaged_size_is_not_taken_for_a_torn_write(void **state)
         }
 }
 
+/* The type of the record at this place of the file, which no checksum covers. */
+static bool is_type(const struct buf *file, uint64_t begin, uint64_t place)
+{
+    while (begin + 9 < place) {
+        uint64_t size = le64_get(file->data + begin) & ((UINT64_C(1) << 56) - 1);
+        begin += 8 + (size + 7) / 8 * 8;
+    }
+    return begin + 9 == place;
+}
+
+/* Whichever bit flips: all is there, or the log is refused. Also in records that hold sectors of zeros, as
+ * those of a torn write do. */
+static void no_flipped_bit_loses_anything(void **state)
+{
+    (void)state;
+    enum { LAST = 3 };
+    static const uint8_t zeros[1100];
+    struct fs_sim *sim = new_disk(9);
+    struct wal_options options = options_of(sim, 4096);
+    struct wal *wal = NULL;
+    struct buf file = {0};
+    ok(wal_create(&options, directory, BYTES_LITERAL("metadata"), &wal));
+    uint64_t begin = wal_offset(wal);
+    for (uint64_t index = 1; index <= LAST; index++)
+        save(wal, (struct raft_hard_state){.term = 1, .commit = index - 1}, 1, index,
+             bytes_of(zeros, index == LAST ? 3 : sizeof(zeros)));
+    uint64_t end = wal_offset(wal);
+    ok(wal_close(wal));
+    ok(fs_read_file(options.fs, first_segment, 1 << 20, &file));
+    for (uint64_t bit = begin * 8; bit < end * 8; bit++) {
+        struct wal_content content = {0};
+        if (is_type(&file, begin, bit / 8)) continue;
+        file.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        put_bytes(options.fs, 0, file.data, file.size);
+        struct error *error = wal_recover(&options, directory, 0, 0, &wal, &content);
+        if (error == NULL) {
+            if (content.entries.count != LAST || content.hard_state.commit != LAST - 1)
+                fail_msg("bit %" PRIu64 " of byte %" PRIu64 " (log %" PRIu64 "..%" PRIu64 ")", bit % 8,
+                         bit / 8, begin, end);
+            ok(wal_close(wal));
+        } else {
+            assert_int_equal(error->kind, ERROR_CORRUPT);
+        }
+        error_free(error);
+        wal_content_deinit(&content);
+        file.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    buf_deinit(&file);
+    fs_sim_free(sim);
+}
+
 /* One bit makes it the end of the log. */
 static void a_size_that_became_zero_is_damage(void **state)
 {
@@ -1307,6 +1359,7 @@ int main(void)
         cmocka_unit_test(contradictions_have_etcds_texts),
         cmocka_unit_test(a_huge_length_is_a_torn_record),
         cmocka_unit_test(a_damaged_size_is_not_taken_for_a_torn_write),
+        cmocka_unit_test(no_flipped_bit_loses_anything),
         cmocka_unit_test(a_size_that_became_zero_is_damage),
         cmocka_unit_test(a_torn_segment_in_the_middle_is_corruption),
         cmocka_unit_test(missing_segments_have_etcds_texts),
