@@ -1,6 +1,7 @@
 #include "auth/ranges.h"
 
 #include "api/keys.h"
+#include "auth/interval_tree.h"
 #include "base/memory.h"
 
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 void auth_ranges_deinit(struct auth_ranges *ranges)
 {
     free(ranges->items);
+    free(ranges->added);
     arena_free(ranges->arena);
     *ranges = (struct auth_ranges){0};
 }
@@ -25,16 +27,18 @@ static struct bytes successor(struct auth_ranges *ranges, struct bytes key)
 void auth_ranges_add(struct auth_ranges *ranges, struct bytes key, struct bytes range_end)
 {
     struct auth_range range = {.begin = key, .end = range_end, .is_open = key_is_open_end(range_end)};
-    if (key.size == 0) return;
-    if (range_end.size == 0)
-        range.end = successor(ranges, key);
-    else if (!range.is_open && bytes_compare(range_end, key) <= 0)
-        return;
-    if (ranges->count == ranges->capacity) {
+    if (range_end.size == 0) range.end = successor(ranges, key);
+    if (range.is_open) range.end = BYTES_EMPTY;
+    if (ranges->added_count == ranges->capacity) {
         ranges->capacity = ranges->capacity == 0 ? 8 : ranges->capacity * 2;
-        ranges->items = mem_realloc(ranges->items, ranges->capacity * sizeof(*ranges->items));
+        ranges->added = mem_realloc(ranges->added, ranges->capacity * sizeof(*ranges->added));
     }
-    ranges->items[ranges->count++] = range;
+    ranges->added[ranges->added_count++] = range;
+}
+
+static bool is_empty(const struct auth_range *range)
+{
+    return range->begin.size == 0 || (!range->is_open && bytes_compare(range->end, range->begin) <= 0);
 }
 
 static int by_begin(const void *a, const void *b)
@@ -50,6 +54,9 @@ static bool touches(const struct auth_range *range, const struct auth_range *nex
 
 void auth_ranges_merge(struct auth_ranges *ranges)
 {
+    ranges->items = mem_zalloc(ranges->added_count, sizeof(*ranges->items));
+    for (size_t i = 0; i < ranges->added_count; i++)
+        if (!is_empty(&ranges->added[i])) ranges->items[ranges->count++] = ranges->added[i];
     if (ranges->count == 0) return;
     qsort(ranges->items, ranges->count, sizeof(*ranges->items), by_begin);
     size_t last = 0;
@@ -82,10 +89,14 @@ static const struct auth_range *find(const struct auth_ranges *ranges, struct by
 
 bool auth_ranges_cover(const struct auth_ranges *ranges, struct bytes key, struct bytes range_end)
 {
+    bool is_range = range_end.size > 0 && !key_is_open_end(range_end);
+    if (key.size == 0) return false;
+    if (is_range && bytes_compare(range_end, key) <= 0)
+        return auth_interval_tree_finds(ranges->added, ranges->added_count, key, range_end);
     const struct auth_range *range = find(ranges, key);
-    if (range == NULL || key.size == 0) return false;
+    if (range == NULL) return false;
     if (range->is_open) return true;
     if (bytes_compare(key, range->end) >= 0) return false;
     if (range_end.size == 0) return true;
-    return !key_is_open_end(range_end) && bytes_compare(range_end, range->end) <= 0;
+    return is_range && bytes_compare(range_end, range->end) <= 0;
 }

@@ -23,8 +23,10 @@ struct auth_range {
 
 /* Zero-initialised is empty. */
 struct auth_ranges {
-    struct auth_range *items;
-    size_t count, capacity;
+    struct auth_range *items; /* merged */
+    size_t count;
+    struct auth_range *added; /* as they were added: see interval_tree.h */
+    size_t added_count, capacity;
     struct arena *arena; /* what single keys' ends are made in */
 };
 
@@ -34,7 +36,7 @@ void auth_ranges_add(struct auth_ranges *ranges, struct bytes key, struct bytes 
 /* Once, after the last addition: only then may the set be asked. */
 void auth_ranges_merge(struct auth_ranges *ranges);
 /* Whether every key of the range is in the set. A range that is empty because its end is not above its key is
- * covered where its key is. */
+ * covered as etcd has it: not everywhere where its key is (interval_tree.h). */
 bool auth_ranges_cover(const struct auth_ranges *ranges, struct bytes key, struct bytes range_end);
 
 #endif

@@ -132,6 +132,31 @@ static void an_empty_request_is_covered_where_its_key_is(void **state)
     auth_ranges_deinit(&ranges);
 }
 
+/* As real servers of 3.5 answered; [b,c) is granted in each case, and asked for is the empty [b,a). */
+static void empty_requests_depend_on_their_neighbours(void **state)
+{
+    struct auth_ranges alone = {0}, beside_a = {0}, beside_0 = {0};
+    (void)state;
+    auth_ranges_add(&alone, B("b"), B("c"));
+    auth_ranges_merge(&alone);
+    assert_true(auth_ranges_cover(&alone, B("b"), B("a")));
+    /* {a} stands above it in the tree, does not begin before the end that is asked for, and hides it. */
+    auth_ranges_add(&beside_a, B("a"), BYTES_EMPTY);
+    auth_ranges_add(&beside_a, B("b"), B("c"));
+    auth_ranges_merge(&beside_a);
+    assert_false(auth_ranges_cover(&beside_a, B("b"), B("a")));
+    assert_true(auth_ranges_cover(&beside_a, B("b"), B("a\0")));
+    /* A third makes [b,c) the root. */
+    auth_ranges_add(&beside_0, B("a"), BYTES_EMPTY);
+    auth_ranges_add(&beside_0, B("b"), B("c"));
+    auth_ranges_add(&beside_0, B("d"), BYTES_EMPTY);
+    auth_ranges_merge(&beside_0);
+    assert_true(auth_ranges_cover(&beside_0, B("b"), B("a")));
+    auth_ranges_deinit(&alone);
+    auth_ranges_deinit(&beside_a);
+    auth_ranges_deinit(&beside_0);
+}
+
 static void permissions_that_touch_are_one_a_gap_is_not(void **state)
 {
     struct auth_ranges ranges = {0};
@@ -697,6 +722,7 @@ int main(void)
         cmocka_unit_test(keys_are_in_order),
         cmocka_unit_test(ranges_are_what_every_key_says),
         cmocka_unit_test(an_empty_request_is_covered_where_its_key_is),
+        cmocka_unit_test(empty_requests_depend_on_their_neighbours),
         cmocka_unit_test(permissions_that_touch_are_one_a_gap_is_not),
         cmocka_unit_test(rows_are_etcds),
         cmocka_unit_test(memory_is_what_the_rows_say),
