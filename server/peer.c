@@ -355,6 +355,7 @@ static void start_peer(struct peer *peer)
 static void stop_peer(struct peer *peer)
 {
     peer->closing = true;
+    loop_timer_clear(peer->peers->config.loop, &peer->leaving);
     peer_streams_stop(peer);
     peer_pipeline_stop(peer);
     peer_prober_stop(peer);
@@ -365,6 +366,19 @@ static void stop_peer(struct peer *peer)
     LIST_REMOVE(peer, link);
     cluster_urls_deinit(&peer->urls);
     free(peer);
+}
+
+static void on_leaving(struct loop *loop, struct loop_timer *timer)
+{
+    (void)loop;
+    stop_peer(CONTAINER(timer, struct peer, leaving));
+}
+
+static void peer_leaves(struct peer *peer)
+{
+    if (loop_timer_is_set(&peer->leaving)) return;
+    peer->leaving.run = on_leaving;
+    loop_timer_set(peer->peers->config.loop, &peer->leaving, clock_monotonic() + PEER_LEAVING);
 }
 
 static void update_peer(struct peer *peer, const struct cluster_member *member)
@@ -402,7 +416,7 @@ static void take_membership(struct peers *peers, struct cluster *cluster)
         struct peer *next = LIST_NEXT(peer, link);
         bool is_known = cluster_member(cluster, peer->id) != NULL;
         bool is_gone = !peer->is_remote || cluster_is_removed(cluster, peer->id);
-        if (!is_known && is_gone) stop_peer(peer);
+        if (!is_known && is_gone) peer_leaves(peer);
         peer = next;
     }
     for (size_t i = 0; i < cluster_member_count(cluster); i++) {

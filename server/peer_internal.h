@@ -35,9 +35,11 @@ enum {
 /* Bytes of received entries that may wait for the node, over all members. */
 #define PEER_RECEIVE_BYTES_MAX ((size_t)512 << 20)
 #define PEER_PROMOTE_PATH      "/members/promote/" /* and the id, decimal */
-#define PEER_RETRY             (100 * LOOP_MILLISECOND)
-#define PEER_ALIVE_INTERVAL    (5 * LOOP_SECOND / 3)
-#define PEER_REPORT_INTERVAL   (50 * LOOP_MILLISECOND)
+/* A member that was removed may have led and is just handing over: it is heard for so long. */
+#define PEER_LEAVING         (500 * LOOP_MILLISECOND)
+#define PEER_RETRY           (100 * LOOP_MILLISECOND)
+#define PEER_ALIVE_INTERVAL  (5 * LOOP_SECOND / 3)
+#define PEER_REPORT_INTERVAL (50 * LOOP_MILLISECOND)
 
 /* Messages that wait, oldest first. */
 struct peer_queue {
@@ -114,6 +116,7 @@ struct peer {
     int64_t reported_at;  /* as unreachable */
     size_t receiving;     /* messages that the node has not taken yet */
     struct peer_metrics *metrics;
+    struct loop_timer leaving; /* set: it is no member any more */
     bool closing;
 };
 

@@ -84,7 +84,7 @@ def refused_learner(client):
 
 
 def a_removed_leader_ends(cluster, victim):
-    """And tries to hand over first, so that nobody waits for an election timeout: unless they drop it before they hear."""
+    """And hands over first, so that nobody waits for an election timeout."""
     member = cluster.id_of(victim)
     others = [server for server in cluster.servers if server is not victim]
     cluster.change(lambda client: client.member_remove(ID=member), others[0])
