@@ -23,6 +23,7 @@ struct plan_record {
     size_t count; /* choices made, in order */
     struct plan_choice choices[PLAN_CHOICES_MAX];
     char failure[PLAN_TEXT_SIZE]; /* empty: none that was put into words */
+    int64_t failed_at;            /* simulated time; 0: unknown */
 };
 
 struct plan {
@@ -32,6 +33,7 @@ struct plan {
     size_t only_count;
     struct plan_record *record; /* NULL: not kept */
     bool tells;                 /* what happens is printed */
+    int64_t until; /* what has not failed by then does not: the process ends (status 0). 0: to the end */
 };
 
 int plan_compare(const void *a, const void *b);

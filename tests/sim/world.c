@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define MILLISECOND INT64_C(1000000)
 #define SECOND      INT64_C(1000000000)
@@ -23,8 +24,10 @@ void world_give_up(const struct world *world, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    if (world->plan->record != NULL)
+    if (world->plan->record != NULL) {
         snprintf(world->plan->record->failure, sizeof(world->plan->record->failure), "%s", text);
+        world->plan->record->failed_at = sim_cluster_now(world->cluster);
+    }
     world_tell(world, "%s", text);
     fprintf(stderr, "seed %llu: %s\n", (unsigned long long)world->plan->seed, text);
     fflush(NULL);
@@ -112,6 +115,7 @@ static void run_until(struct world *world, int64_t end)
         faults_run(world);
         workload_run(world->workload);
         look(world);
+        if (world->plan->until != 0 && sim_cluster_now(world->cluster) > world->plan->until) _exit(0);
     }
 }
 
