@@ -96,6 +96,11 @@ bool sim_member_is_removed(const struct sim_member *member)
     return member->node != NULL && member->ready.removed;
 }
 
+bool sim_member_was_removed(const struct sim_member *member)
+{
+    return member->ready.removed;
+}
+
 struct fs_sim *sim_member_disk(struct sim_member *member)
 {
     return member->disk;

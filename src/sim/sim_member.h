@@ -68,6 +68,8 @@ uint64_t sim_member_id(const struct sim_member *member); /* 0 before its first s
 uint64_t sim_member_cluster_id(const struct sim_member *member);
 /* It knows that it was removed from the cluster: it is to be stopped. */
 bool sim_member_is_removed(const struct sim_member *member);
+/* The same, also once it is down. */
+bool sim_member_was_removed(const struct sim_member *member);
 struct fs_sim *sim_member_disk(struct sim_member *member);
 /* The time of its last run. */
 int64_t sim_member_now(const struct sim_member *member);

@@ -4,8 +4,9 @@
  * one direction only members   killed, cut from power (with loss of what was not synced, in whole sectors or
  * not at all), in the middle of a disk operation, just after a vote, all at once; stopped in order; paused,
  * with or without their clock; leadership moved disks     slow; full; failing operations; a flipped bit in
- * the log, which the next start must refuse time      clocks that run at different rates moments compaction,
- * defragmentation and removal of old files, often with a power cut right after */
+ * the log, which the next start must refuse membership changes (operator.h) time      clocks that run at
+ * different rates moments compaction, defragmentation and removal of old files, often with a power cut right
+ * after */
 #ifndef TESTS_SIM_FAULTS_H
 #define TESTS_SIM_FAULTS_H
 
@@ -15,7 +16,7 @@
 struct world;
 
 struct fault_counts {
-    uint64_t disk_errors, flips_refused, flips_unread, defragmented;
+    uint64_t disk_errors, flips_refused, flips_unread, defragmented, members_added, members_removed;
 };
 
 /* What is in store for a member. INT64_MAX: nothing. */
@@ -33,6 +34,7 @@ struct faults {
     struct sim_link link; /* how links are when nothing is wrong */
     int64_t next, heal_network_at;
     int64_t pause_max; /* between two */
+    bool membership;   /* changes as well */
     uint32_t number, votes, reigns;
     bool short_reigns; /* who becomes leader falls, or is not heard, soon after */
     uint64_t led_term; /* the highest that anybody was seen to lead */

@@ -9,6 +9,8 @@
 /* How much of a lease's time a client relies on: its clock and the members' drift by 3 % each. */
 enum { LEASE_TRUST_PERCENT = 85 };
 
+#define CHANGE_PATIENCE (3 * SECOND)
+
 static int64_t some_time(struct rng *rng, int64_t most)
 {
     return 1 + (int64_t)rng_below(rng, (uint64_t)most);
@@ -32,12 +34,17 @@ struct workload *workload_new(struct world *world, struct rng *rng)
         rng_init(&actor->rng, rng_next(rng));
     }
     followers_init(workload, rng);
+    struct actor *operator= & workload->actors[OPERATOR];
+    operator->workload = workload;
+    operator->arena = arena_new();
+    operator->wake_at = INT64_MAX;
+    rng_init(&operator->rng, world->plan->seed);
     return workload;
 }
 
 void workload_free(struct workload *workload)
 {
-    for (size_t i = 0; i < ACTORS; i++) {
+    for (size_t i = 0; i <= OPERATOR; i++) {
         assert(!workload->actors[i].busy);
         arena_free(workload->actors[i].arena);
         buf_deinit(&workload->actors[i].raw);
@@ -78,6 +85,9 @@ static const char *name_of(enum node_operation operation)
         [NODE_LEASE_TIME_TO_LIVE] = "time to live",
         [NODE_HASH_KV] = "hash",
         [NODE_MOVE_LEADER] = "move leader",
+        [NODE_MEMBER_ADD] = "add member",
+        [NODE_MEMBER_REMOVE] = "remove member",
+        [NODE_MEMBER_PROMOTE] = "promote member",
     };
     return names[operation];
 }
@@ -191,6 +201,9 @@ static const ProtobufCMessageDescriptor *answer_to(enum node_operation operation
         [NODE_LEASE_TIME_TO_LIVE] = &etcdserverpb__lease_time_to_live_response__descriptor,
         [NODE_HASH_KV] = &etcdserverpb__hash_kvresponse__descriptor,
         [NODE_MOVE_LEADER] = &etcdserverpb__move_leader_response__descriptor,
+        [NODE_MEMBER_ADD] = &etcdserverpb__member_add_response__descriptor,
+        [NODE_MEMBER_REMOVE] = &etcdserverpb__member_remove_response__descriptor,
+        [NODE_MEMBER_PROMOTE] = &etcdserverpb__member_promote_response__descriptor,
     };
     return descriptors[operation];
 }
@@ -264,7 +277,7 @@ static void take_read(struct actor *actor, const void *response)
     case NODE_LEASE_TIME_TO_LIVE:
         if (response != NULL) sim_checker_lease_time(workload->checker, response);
         break;
-    default: /* moving the leader shows by itself */
+    default: /* moving the leader, and changing the members, shows by itself */
         break;
     }
 }
@@ -381,7 +394,7 @@ void workload_quiet(struct workload *workload)
 size_t workload_under_way(const struct workload *workload)
 {
     size_t count = 0;
-    for (size_t i = 0; i < ACTORS; i++) count += workload->actors[i].busy;
+    for (size_t i = 0; i <= OPERATOR; i++) count += workload->actors[i].busy;
     return count;
 }
 
@@ -391,6 +404,7 @@ void workload_ask_all(struct workload *workload)
 {
     size_t members = sim_cluster_members(workload->cluster);
     for (size_t i = 0; i < members; i++) {
+        if (operator_is_without(workload->world, i)) continue;
         struct actor *hash = &workload->actors[CLIENTS + HOLDERS + 2 * i], *range = hash + 1;
         arena_reset(hash->arena);
         arena_reset(range->arena);
@@ -433,4 +447,61 @@ void workload_move_leader(struct workload *workload, uint64_t chosen)
         actor_submit(actor, i, NODE_MOVE_LEADER, &request->base, false);
         return;
     }
+}
+
+/* ---- members ---- */
+
+/* NULL: a change is under way. */
+static struct actor *begin_change(struct workload *workload, size_t member)
+{
+    struct actor *actor = &workload->actors[OPERATOR];
+    if (actor->busy) return NULL;
+    arena_reset(actor->arena);
+    workload->changer = member;
+    return actor;
+}
+
+void workload_add_member(struct workload *workload, size_t member, const char *url, bool as_learner)
+{
+    struct actor *actor = begin_change(workload, member);
+    if (actor == NULL) return;
+    Etcdserverpb__MemberAddRequest *request =
+        (void *)message_new(&etcdserverpb__member_add_request__descriptor, actor->arena);
+    request->peerurls = arena_alloc(actor->arena, sizeof(char *));
+    request->peerurls[0] = arena_string(actor->arena, bytes_from_string(url));
+    request->n_peerurls = 1;
+    request->islearner = as_learner;
+    actor_submit(actor, member, NODE_MEMBER_ADD, &request->base, false);
+}
+
+void workload_promote_member(struct workload *workload, size_t member, uint64_t id)
+{
+    struct actor *actor = begin_change(workload, member);
+    if (actor == NULL) return;
+    Etcdserverpb__MemberPromoteRequest *request =
+        (void *)message_new(&etcdserverpb__member_promote_request__descriptor, actor->arena);
+    request->id = id;
+    actor_submit(actor, member, NODE_MEMBER_PROMOTE, &request->base, false);
+}
+
+void workload_remove_member(struct workload *workload, size_t member, uint64_t id)
+{
+    struct actor *actor = begin_change(workload, member);
+    if (actor == NULL) return;
+    Etcdserverpb__MemberRemoveRequest *request =
+        (void *)message_new(&etcdserverpb__member_remove_request__descriptor, actor->arena);
+    request->id = id;
+    actor_submit(actor, member, NODE_MEMBER_REMOVE, &request->base, false);
+}
+
+void workload_cancel_change(struct workload *workload)
+{
+    struct actor *actor = &workload->actors[OPERATOR];
+    int64_t now = sim_cluster_now(workload->cluster);
+    if (!actor->busy || now < actor->begun_at + CHANGE_PATIENCE) return;
+    if (sim_cluster_is_paused(workload->cluster, workload->changer)) return;
+    struct sim_member *member = sim_cluster_member(workload->cluster, workload->changer);
+    actor->begun_at = now; /* it comes back soon */
+    node_cancel(sim_member_node(member), &actor->request);
+    sim_member_wake(member);
 }

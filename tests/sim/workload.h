@@ -42,6 +42,13 @@ bool workload_compact(struct workload *workload, size_t member);
 /* Asks the leader, if there is one, to hand over to some member. */
 void workload_move_leader(struct workload *workload, uint64_t chosen);
 
+/* For the operator: asks this member for a change of the membership, unless one is under way. */
+void workload_add_member(struct workload *workload, size_t member, const char *url, bool as_learner);
+void workload_promote_member(struct workload *workload, size_t member, uint64_t id);
+void workload_remove_member(struct workload *workload, size_t member, uint64_t id);
+/* Such requests have no timeout; whoever asks gives up after a while. */
+void workload_cancel_change(struct workload *workload);
+
 struct workload_counts {
     uint64_t acknowledged, refused, unknown, reads, keep_alives, watch_responses;
 };

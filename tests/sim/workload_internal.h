@@ -19,6 +19,7 @@ enum {
     COMPACTOR = CLIENTS + HOLDERS + ANSWERING,
     MOVER,
     ACTORS,
+    OPERATOR = ACTORS, /* has no line of the plan: the faults decide */
     FOLLOWERS = 6,
     FOLLOWER_WATCHERS = 3,
     KEYS = 14,
@@ -61,11 +62,12 @@ struct workload {
     struct world *world;
     struct sim_cluster *cluster;
     struct sim_checker *checker;
-    struct actor actors[ACTORS];
+    struct actor actors[ACTORS + 1]; /* the operator too */
     struct follower followers[FOLLOWERS];
     struct arena *arena; /* for answers */
     struct buf text, bytes;
     struct workload_counts counts;
+    size_t changer;     /* the member that was asked for a change of the membership last */
     int64_t think_time; /* of clients between two requests, at most */
     bool quiet;
 };

@@ -8,6 +8,7 @@
 #define TESTS_SIM_WORLD_H
 
 #include "faults.h"
+#include "operator.h"
 #include "plan.h"
 #include "workload.h"
 
@@ -24,6 +25,7 @@ struct world {
     struct sim_checker *checker;
     struct workload *workload;
     struct faults faults;
+    struct operator operator;
     struct node_limits limits;
     uint64_t led_term; /* the highest that was told of */
 };
