@@ -552,6 +552,9 @@ def check_failover(scratch):
     stream, answer = other.send("/v3/election/observe", json.dumps({"name": b64("e")}), timeout=30)
     expect(json.loads(answer.readline())["result"]["kv"]["value"] == b64("1"), "the leader of the election")
     wait_for(lambda: count(other, "l/") == 2, "the second to ask for the lock")
+    # Before it waits it reads, and a read may end with its leader.
+    wait_for(lambda: "\netcd_debugging_mvcc_watcher_total 1\n" in follower.call("/metrics", "", "GET")[2],
+             "the second to wait for the first")
     leader.kill()
     clusters.wait_for("a new leader", cluster.leader)
     expect(waiting.thread.is_alive(), f"the lock ended with the leader: {getattr(waiting, 'answer', None)}")
