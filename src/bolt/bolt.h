@@ -74,6 +74,8 @@ struct error *bolt_open(struct fs *fs, const char *path, const struct bolt_optio
     __attribute__((warn_unused_result));
 /* Frees `db` in every case. NULL is allowed. */
 struct error *bolt_close(struct bolt *db) __attribute__((warn_unused_result));
+/* The same for a file that has lost its name for good: see fs_file_discard. */
+struct error *bolt_discard(struct bolt *db) __attribute__((warn_unused_result));
 
 /* Gives the open file another name, replacing the file that has it, and makes that durable. Belongs to the
  * writer's thread. *renamed tells, also on an error, whether it goes by the new name now. */

@@ -396,12 +396,11 @@ struct error *bolt_rename(struct bolt *db, const char *path, bool *renamed)
     return sync_parent(db->fs, path);
 }
 
-struct error *bolt_close(struct bolt *db)
+static struct error *close_with(struct bolt *db, struct error *(*close_file)(struct fs_file *file))
 {
-    if (db == NULL) return NULL;
     assert(db->writer == NULL && TAILQ_EMPTY(&db->readers));
     if (db->map != NULL) bolt_map_release(db, db->map);
-    struct error *error = db->file != NULL ? fs_file_close(db->file) : NULL;
+    struct error *error = db->file != NULL ? close_file(db->file) : NULL;
     freelist_deinit(&db->freelist);
     arena_free(db->arena);
     buf_deinit(&db->staging);
@@ -410,6 +409,16 @@ struct error *bolt_close(struct bolt *db)
     free(db->path);
     free(db);
     return error;
+}
+
+struct error *bolt_close(struct bolt *db)
+{
+    return db == NULL ? NULL : close_with(db, fs_file_close);
+}
+
+struct error *bolt_discard(struct bolt *db)
+{
+    return close_with(db, fs_file_discard);
 }
 
 /* ---- Statistics ---- */

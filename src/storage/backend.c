@@ -318,7 +318,8 @@ void backend_close_replaced(struct backend *backend)
     pthread_mutex_unlock(&backend->file_lock);
     while (file != NULL) {
         struct backend_file *next = file->next;
-        error_free(bolt_close(file->bolt)); /* whatever is wrong with it does not matter any more */
+        /* Whatever is wrong with it does not matter any more. */
+        error_free(file->lost_its_name ? bolt_discard(file->bolt) : bolt_close(file->bolt));
         free(file);
         file = next;
     }

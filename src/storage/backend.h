@@ -159,8 +159,8 @@ struct backend_reader {
 struct error *backend_read_begin(struct backend *backend, struct backend_reader *reader)
     __attribute__((warn_unused_result));
 void backend_read_end(struct backend_reader *reader);
-/* Closes files that were replaced and that nobody reads any more, which gives their space back and may take a
- * second for large ones: any thread but the node's. Every commit does it, too. */
+/* Closes files that were replaced and that nobody reads any more, which gives their space back, in portions,
+ * and may take a second for large ones: any thread but the node's. Every commit does it, too. */
 void backend_close_replaced(struct backend *backend);
 /* The consistent index of what it sees. */
 struct error *backend_reader_index(const struct backend_reader *reader, uint64_t *index)

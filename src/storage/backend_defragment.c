@@ -89,10 +89,11 @@ static struct error *catch_up(struct backend *backend, struct bolt *copy, size_t
     return error;
 }
 
-void backend_swap_files(struct backend *backend, struct bolt *bolt)
+void backend_swap_files(struct backend *backend, struct bolt *bolt, bool durable)
 {
     struct backend_file *old = backend->file, *new = backend_file_new(backend, bolt);
     pthread_mutex_lock(&backend->file_lock);
+    old->lost_its_name = durable;
     backend->file = new;
     pthread_mutex_unlock(&backend->file_lock);
     backend_file_unref(old);
@@ -110,7 +111,7 @@ static struct error *finish(struct backend *backend, struct bolt **copy, bool *i
     error = bolt_rename(*copy, backend->path, &renamed);
     if (!renamed) return error;
     *is_fatal = error != NULL;
-    backend_swap_files(backend, *copy);
+    backend_swap_files(backend, *copy, error == NULL);
     *copy = NULL;
     return error;
 }

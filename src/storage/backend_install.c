@@ -64,7 +64,7 @@ static struct error *put_in_place(struct backend *backend, struct bolt *image)
     pthread_mutex_lock(&backend->write_lock);
     struct error *error = bolt_rename(image, backend->path, &renamed);
     if (renamed) {
-        backend_swap_files(backend, image);
+        backend_swap_files(backend, image, error == NULL);
         backend->generation++;
     }
     pthread_mutex_unlock(&backend->write_lock);

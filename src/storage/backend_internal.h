@@ -45,6 +45,7 @@ struct backend_file {
     struct backend *backend;
     struct bolt *bolt;
     atomic_uint users;
+    bool lost_its_name;        /* for good: set when it is replaced */
     struct backend_file *next; /* in backend.replaced */
 };
 
@@ -102,8 +103,9 @@ struct error *backend_open_bucket(const struct bolt_tx *tx, enum backend_bucket 
                                   struct bolt_bucket *opened) __attribute__((warn_unused_result));
 /* The consistent index that a transaction sees. */
 struct error *backend_tx_index(const struct bolt_tx *tx, uint64_t *index) __attribute__((warn_unused_result));
-/* With write_lock held: `bolt`, which is taken, is the backend's file from now on. */
-void backend_swap_files(struct backend *backend, struct bolt *bolt);
+/* With write_lock held: `bolt`, which is taken, is the backend's file from now on. `durable`: it has the name
+ * of the one before even after a power cut. */
+void backend_swap_files(struct backend *backend, struct bolt *bolt, bool durable);
 /* The node side drops the active batch and begins with what the file holds. */
 struct error *backend_start_over(struct backend *backend) __attribute__((warn_unused_result));
 /* With write_lock held: a batch was committed. */

@@ -79,6 +79,11 @@ struct error *fs_file_close(struct fs_file *file)
     return file->vtable->close(file);
 }
 
+struct error *fs_file_discard(struct fs_file *file)
+{
+    return file->vtable->discard(file);
+}
+
 struct error *fs_file_pread(struct fs_file *file, void *data, size_t size, uint64_t offset, size_t *read)
 {
     *read = 0;

@@ -52,6 +52,7 @@ static inline bool fs_open_flags_valid(unsigned flags)
 struct fs_file_vtable {
     struct error *(*close)(
         struct fs_file *file); /* frees `file` in every case, drops its locks; unmap first */
+    struct error *(*discard)(struct fs_file *file);
     /* Reads exactly `size` bytes, or up to the end of file: *read says how many. */
     struct error *(*pread)(struct fs_file *file, void *data, size_t size, uint64_t offset, size_t *read);
     /* Writes all bytes or fails; after a failure any part of them may be there. */
@@ -114,6 +115,11 @@ struct error *fs_exists(struct fs *fs, const char *path, bool *exists) __attribu
 struct error *fs_mode(struct fs *fs, const char *path, unsigned *mode) __attribute__((warn_unused_result));
 
 struct error *fs_file_close(struct fs_file *file) __attribute__((warn_unused_result));
+/* Closes a file that was opened for writing and has lost its name for good: what took the name, or the
+ * removal, is durable. The disk gets the space back in portions. At once, a gigabyte holds up the journal of
+ * the file system, and with it the syncs of the log, for a tenth of a second. A file that others have open,
+ * or that has another name (a hard link), is just closed. Frees `file` in every case. */
+struct error *fs_file_discard(struct fs_file *file) __attribute__((warn_unused_result));
 struct error *fs_file_pread(struct fs_file *file, void *data, size_t size, uint64_t offset, size_t *read)
     __attribute__((warn_unused_result));
 struct error *fs_file_pwrite(struct fs_file *file, const void *data, size_t size, uint64_t offset)

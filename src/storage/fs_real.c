@@ -14,6 +14,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -21,7 +22,10 @@ enum {
     FILE_MODE = 0600,
     UMASK_FILE_MODE = 0666,
     REMOVE_TREE_DESCRIPTORS = 16, /* folders nftw() keeps open at once */
+    DISCARD_BYTES = 8 << 20,      /* given back at once */
 };
+
+#define DISCARD_PAUSE 1000000 /* nanoseconds between them, for those who wait for the journal */
 
 struct real_file {
     struct fs_file base;
@@ -113,6 +117,31 @@ static struct error *real_size(struct fs_file *file, uint64_t *size)
     return NULL;
 }
 
+/* A write lease is granted only to who alone has the file open; it is given up at once. */
+static bool is_ours_alone(const struct real_file *real, uint64_t *size)
+{
+    struct stat status;
+    if (fstat(real->descriptor, &status) != 0 || status.st_nlink != 0) return false;
+    if (fcntl(real->descriptor, F_SETLEASE, F_WRLCK) != 0) return false;
+    (void)fcntl(real->descriptor, F_SETLEASE, F_UNLCK);
+    *size = (uint64_t)status.st_size;
+    return true;
+}
+
+static struct error *real_discard(struct fs_file *file)
+{
+    const struct timespec pause = {.tv_nsec = DISCARD_PAUSE};
+    struct real_file *real = real_of(file);
+    uint64_t size = 0;
+    if (!is_ours_alone(real, &size)) return real_close(file);
+    while (size > DISCARD_BYTES) {
+        size -= DISCARD_BYTES;
+        if (ftruncate(real->descriptor, (off_t)size) != 0) break;
+        (void)nanosleep(&pause, NULL);
+    }
+    return real_close(file);
+}
+
 static struct error *real_allocate(struct fs_file *file, uint64_t size)
 {
     struct real_file *real = real_of(file);
@@ -184,6 +213,7 @@ static void real_forget(struct fs_file *file, const uint8_t *data, uint64_t leng
 
 static const struct fs_file_vtable real_file_vtable = {
     .close = real_close,
+    .discard = real_discard,
     .pread = real_pread,
     .pwrite = real_pwrite,
     .sync_data = real_sync_data,

@@ -435,6 +435,26 @@ static struct error *sim_close(struct fs_file *base)
     return NULL;
 }
 
+static bool has_name(const struct fs_sim *sim, const struct sim_inode *inode)
+{
+    const struct sim_inode *folder;
+    LIST_FOREACH (folder, &sim->inodes, link)
+        for (const struct sim_name *name = folder->visible; name != NULL; name = name->hh.next)
+            if (name->inode == inode) return true;
+    return false;
+}
+
+/* The content goes even when the loss of the name is not durable: a caller that is too early shall notice. */
+static struct error *sim_discard(struct fs_file *base)
+{
+    struct sim_file *file = file_of(base);
+    lock_sim(file->sim);
+    bool alive = !file->sim->powered_off && file->generation == file->sim->generation;
+    if (alive && !has_name(file->sim, file->inode)) sim_content_resize(&file->inode->content, 0);
+    unlock_sim(file->sim);
+    return sim_close(base);
+}
+
 static struct error *sim_pread(struct fs_file *base, void *data, size_t size, uint64_t offset, size_t *read)
 {
     struct sim_file *file = file_of(base);
@@ -619,6 +639,7 @@ static void sim_forget(struct fs_file *base, const uint8_t *data, uint64_t lengt
 
 static const struct fs_file_vtable sim_file_vtable = {
     .close = sim_close,
+    .discard = sim_discard,
     .pread = sim_pread,
     .pwrite = sim_pwrite,
     .sync_data = sim_sync,

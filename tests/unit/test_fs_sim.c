@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { SECTOR = FS_SIM_SECTOR };
+enum { SECTOR = FS_SIM_SECTOR, LARGE = 20 << 20 };
 
 static void ok(struct error *error)
 {
@@ -155,6 +155,88 @@ static void check_locks(struct fs *fs, const char *root)
     free(path);
 }
 
+/* Larger than what is given back at once. */
+static struct fs_file *new_large_file(struct fs *fs, const char *path)
+{
+    struct fs_file *file = open_file(fs, path, FS_WRITE | FS_CREATE);
+    ok(fs_file_pwrite(file, "first", 5, 0));
+    ok(fs_file_pwrite(file, "last", 4, LARGE));
+    return file;
+}
+
+static void check_large_file(struct fs_file *file)
+{
+    uint64_t size;
+    ok(fs_file_size(file, &size));
+    assert_int_equal(size, LARGE + 4);
+    ok(fs_file_close(file));
+}
+
+static void check_discard(struct fs *fs, const char *root)
+{
+    char *path = mem_printf("%s/old", root), *other = mem_printf("%s/new", root);
+    struct fs_file *file = new_large_file(fs, path);
+    put(fs, other, "new", true);
+    ok(fs_rename(fs, other, path));
+    ok(fs_file_discard(file));
+    assert_string_equal(get(fs, path), "new");
+    ok(fs_remove(fs, path));
+
+    file = new_large_file(fs, path);
+    ok(fs_file_discard(file)); /* a name is left */
+    check_large_file(open_file(fs, path, FS_WRITE));
+    ok(fs_remove(fs, path));
+    free(path);
+    free(other);
+}
+
+/* A hard link is a name; one who reads a file that was removed reads on. */
+static void what_others_can_read_is_not_discarded(void **state)
+{
+    (void)state;
+    char root[] = "/tmp/test-fs-XXXXXX";
+    assert_non_null(mkdtemp(root));
+    char *path = mem_printf("%s/old", root), *second = mem_printf("%s/link", root);
+    struct fs_file *file = new_large_file(fs_real(), path);
+    assert_int_equal(link(path, second), 0);
+    ok(fs_remove(fs_real(), path));
+    ok(fs_file_discard(file));
+    check_large_file(open_file(fs_real(), second, FS_WRITE));
+
+    file = open_file(fs_real(), second, FS_WRITE);
+    struct fs_file *reader = open_file(fs_real(), second, FS_READ);
+    ok(fs_remove(fs_real(), second));
+    ok(fs_file_discard(file));
+    check_large_file(reader);
+    rmdir(root);
+    free(path);
+    free(second);
+}
+
+static bool early_discard_empties_the_file(uint64_t seed)
+{
+    struct fs_sim *sim = new_disk(seed);
+    struct fs *fs = fs_sim_fs(sim);
+    put(fs, "db", "old", true);
+    ok(fs_sync_directory(fs, ""));
+    struct fs_file *file = open_file(fs, "db", FS_WRITE);
+    put(fs, "copy", "new", true);
+    ok(fs_rename(fs, "copy", "db")); /* and no sync of the folder */
+    ok(fs_file_discard(file));
+    fs_sim_crash(sim, FS_SIM_RANDOM);
+    bool emptied = strcmp(get(fs, "db"), "") == 0;
+    fs_sim_free(sim);
+    return emptied;
+}
+
+static void discarded_too_early_a_file_may_come_back_empty(void **state)
+{
+    (void)state;
+    unsigned emptied = 0;
+    for (uint64_t seed = 1; seed <= 64; seed++) emptied += early_discard_empties_the_file(seed);
+    assert_in_range(emptied, 1, 63);
+}
+
 static void both_disks_keep_the_rules_of_files(void **state)
 {
     (void)state;
@@ -162,10 +244,12 @@ static void both_disks_keep_the_rules_of_files(void **state)
     assert_non_null(mkdtemp(root));
     check_files(fs_real(), root);
     check_locks(fs_real(), root);
+    check_discard(fs_real(), root);
     rmdir(root);
     struct fs_sim *sim = new_disk(1);
     check_files(fs_sim_fs(sim), "");
     check_locks(fs_sim_fs(sim), "");
+    check_discard(fs_sim_fs(sim), "");
     fs_sim_free(sim);
 }
 
@@ -576,6 +660,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_disks_keep_the_rules_of_files),
+        cmocka_unit_test(what_others_can_read_is_not_discarded),
+        cmocka_unit_test(discarded_too_early_a_file_may_come_back_empty),
         cmocka_unit_test(a_file_larger_than_the_limit_is_not_read),
         cmocka_unit_test(a_power_cut_loses_what_was_not_synced),
         cmocka_unit_test(a_killed_process_loses_handles_and_locks_only),
