@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 enum { METRICS_PAGE_MAX = 32 * 1024 * 1024 };
+#define ALARMS_PERIOD (60 * LOOP_SECOND)
 
 /* Those of every round come before ASK_KEYS. */
 enum question_kind {
@@ -55,7 +56,7 @@ struct collector {
     LIST_HEAD(, question) questions;
     LIST_HEAD(, scraper) scrapers;
     size_t busy; /* questions of rounds */
-    int64_t leases_asked;
+    int64_t alarms_asked, leases_asked;
     bool closed;
 };
 
@@ -264,9 +265,16 @@ static void ask_members(struct collector *collector)
                 question_new(collector, ASK_MEMBERS, 0));
 }
 
+/* Listing the alarms is a proposal: once a round, it would fill the log of a cluster that is looked at. So
+ * the list is only asked for when members speak of other alarms in their status, which costs nothing, and
+ * rarely otherwise. */
 static void ask_alarms(struct collector *collector)
 {
-    if (is_asked(collector, ASK_ALARMS, 0)) return;
+    int64_t now = clock_monotonic();
+    bool is_due = collector->alarms_asked == 0 || now - collector->alarms_asked >= ALARMS_PERIOD ||
+                  !collector->model->alarm_list.good || model_alarms_changed(collector->model);
+    if (!is_due || is_asked(collector, ASK_ALARMS, 0)) return;
+    collector->alarms_asked = now;
     Etcdserverpb__AlarmRequest request = ETCDSERVERPB__ALARM_REQUEST__INIT;
     struct client_call_options options = bounded(NULL);
     client_call(collector->client, CLIENT_ALARM, &request.base, &options, on_reply,

@@ -188,6 +188,9 @@ static void take_errors(struct model_member *member, const Etcdserverpb__StatusR
     member->error_count = status->n_errors;
     size_t used = 0;
     member->errors[0] = 0;
+    member->alarms_told = 0;
+    for (size_t i = 0; i < status->n_errors; i++)
+        member->alarms_told += strstr(status->errors[i], "alarm:") != NULL;
     for (size_t i = 0; i < status->n_errors && used + 1 < sizeof(member->errors); i++) {
         int wrote = snprintf(member->errors + used, sizeof(member->errors) - used, "%s%s", i > 0 ? "; " : "",
                              status->errors[i]);
@@ -356,6 +359,15 @@ void model_apply_alarms(struct model *model, const Etcdserverpb__AlarmResponse *
         if (!has_alarm(before, before_count, model->alarms[i])) tell_alarm(model, model->alarms[i], true);
     for (size_t i = 0; i < before_count; i++)
         if (!has_alarm(model->alarms, model->alarm_count, before[i])) tell_alarm(model, before[i], false);
+}
+
+bool model_alarms_changed(const struct model *model)
+{
+    for (size_t i = 0; i < model->member_count; i++) {
+        const struct model_member *member = model->members[i];
+        if (member->status.good && member->alarms_told != model->alarm_count) return true;
+    }
+    return false;
 }
 
 void model_apply_leases(struct model *model, const Etcdserverpb__LeaseLeasesResponse *list, int64_t now)

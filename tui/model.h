@@ -52,6 +52,7 @@ struct model_member {
     int64_t revision, db_size, db_in_use, quota; /* quota 0: not told */
     int64_t round_trip;                          /* nanoseconds */
     size_t error_count;
+    size_t alarms_told; /* of them */
     char errors[MODEL_TEXT];
 
     struct model_fetch metrics;
@@ -160,6 +161,8 @@ void model_fail_metrics(struct model *model, uint64_t serial, const char *why);
 void model_apply_members(struct model *model, const Etcdserverpb__MemberListResponse *list, int64_t now,
                          int64_t wall);
 void model_apply_alarms(struct model *model, const Etcdserverpb__AlarmResponse *alarms, int64_t now);
+/* Whether a status speaks of more or fewer alarms than the list that was last applied. */
+bool model_alarms_changed(const struct model *model);
 void model_apply_leases(struct model *model, const Etcdserverpb__LeaseLeasesResponse *list, int64_t now);
 void model_fail(struct model_fetch *fetch, const char *why);
 

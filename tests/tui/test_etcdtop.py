@@ -16,6 +16,7 @@ import tempfile
 import termios
 import time
 import unittest
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
 from ports import free_port  # noqa: E402
@@ -783,6 +784,27 @@ class Sheets(Case):
         top.wait(f"Forget all history before revision {revision}?")
         top.send("y")
         top.wait(f"compacted revision {revision}")
+
+    def status(self):
+        return json.loads(self.server.control("endpoint", "status", "-w", "json"))[0]["Status"]
+
+    def alarm(self, **request):
+        request = urllib.request.Request(f"http://{self.server.client}/v3/maintenance/alarm", json.dumps(request).encode())
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).read()
+
+    def test_looking_adds_nothing_to_the_log(self):
+        top = self.top()
+        top.wait("HEALTHY")
+        top.pump(1)
+        member = self.status()["header"]["member_id"]
+        before = self.status()["raftIndex"]
+        top.pump(2)
+        self.assertEqual(self.status()["raftIndex"], before)
+        self.addCleanup(self.alarm, action="DEACTIVATE", memberID=member, alarm="NOSPACE")
+        self.alarm(action="ACTIVATE", memberID=member, alarm="NOSPACE")
+        top.wait("alarm NOSPACE by m1", "m1 NOSPACE alarm raised")
+        self.alarm(action="DEACTIVATE", memberID=member, alarm="NOSPACE")
+        top.wait("m1 NOSPACE alarm cleared", absent="alarm NOSPACE by")
 
     def test_metrics_are_filtered_and_counted(self):
         top = self.top()

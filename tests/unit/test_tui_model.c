@@ -226,8 +226,10 @@ static void alarms_and_quota_are_found(void **state)
     assert_true(has_finding(model, "alarm NOSPACE by m2"));
     assert_int_equal(model->findings[0].severity, MODEL_ALERT); /* the worst first */
     assert_true(has_event(model, "m2 NOSPACE alarm raised"));
+    assert_true(model_alarms_changed(model)); /* no status speaks of it */
     response.n_alarms = 0;
     model_apply_alarms(model, &response, now);
+    assert_false(model_alarms_changed(model));
     assert_true(has_event(model, "m2 NOSPACE alarm cleared"));
     model_free(model);
 }
