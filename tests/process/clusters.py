@@ -315,6 +315,47 @@ class Counter(Worker):
         expect(done <= value <= done + unknown, f"{done} additions acknowledged, {unknown} of unknown outcome: {value}")
 
 
+class Load:
+    """Clients that write, add and read, until finish(), and remember; some of them keep to one member."""
+
+    def __init__(self, cluster, pause=0.002):
+        self.cluster = cluster
+        self.writers = [Writer(cluster, prefix=b"loyal/", loyal=True, pause=pause),
+                        Writer(cluster, prefix=b"restless/", pause=pause)]
+        self.counters = [Counter(cluster, loyal=True, pause=pause) for _ in range(2)]
+        self.readers = [Reader(cluster, writer, pause=pause) for writer in self.writers]
+        self.workers = [*self.writers, *self.counters, *self.readers]
+
+    @property
+    def acknowledged(self):
+        return sum(len(writer.acknowledged) for writer in self.writers)
+
+    def longest(self):
+        """Seconds that a client was without an answer."""
+        return max(worker.longest for worker in self.workers)
+
+    def told(self):
+        return (f"{self.acknowledged} writes and {sum(counter.done for counter in self.counters)} additions acknowledged, "
+                f"{sum(reader.done for reader in self.readers)} reads, {sum(worker.unknown for worker in self.workers)} of "
+                f"unknown outcome")
+
+    def check_errors(self):
+        errors = [error for worker in self.workers for error in worker.errors]
+        expect(not errors, f"{len(errors)} errors that no client tries again, such as {errors[:3]}")
+
+    def finish(self):
+        """Everything acknowledged is there, on every member; all members hold the same."""
+        for worker in self.workers:
+            worker.finish()
+        self.cluster.catch_up()
+        for writer in self.writers:
+            for server in self.cluster.servers:
+                writer.check(server)
+        Counter.check(self.cluster, self.counters)
+        self.check_errors()
+        print(self.told(), flush=True)
+
+
 def is_retried(error):
     """A client of etcd's tries again elsewhere, or tells its user that the outcome is not known."""
     return error.code() in RETRIED or "learner" in (error.details() or "") and "not supported" in error.details()

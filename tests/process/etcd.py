@@ -77,13 +77,14 @@ class Server:
         self.port, self.peer_port = free_ports(2)
         self.place = place
         self.host = place.address if place else "127.0.0.1"
+        self.peer_host = place.peer_address if place else self.host
         self.endpoint = f"http{'s' if security and security.clients else ''}://{self.host}:{self.port}"
         self.log_path = data + ".log"
         self.process = None
 
     @property
     def peer_url(self):
-        return f"http{'s' if self.security and self.security.peers else ''}://{self.host}:{self.peer_port}"
+        return f"http{'s' if self.security and self.security.peers else ''}://{self.peer_host}:{self.peer_port}"
 
     def spawn(self, flags=()):
         initial_cluster = f"{self.name}={self.peer_url}" if self.initial_cluster is None else self.initial_cluster
