@@ -1,12 +1,13 @@
 #!/usr/bin/python3
-"""Clusters of three members, ours alone and together with real etcd 3.5 (ETCD35_BIN).
+"""Clusters of three members (and of five), ours alone and together with real etcd 3.5 (ETCD35_BIN).
 
 They bootstrap with one --initial-cluster; what is written on one is read on the others at once. While a client writes
 without pause, members are killed with kill -9, stopped, or frozen, leaders first; whoever is left elects a leader, no
 acknowledged write is lost, no read is stale, and who comes back catches up. At the end HashKV is equal on all, and nobody
 complains about another.
 
-CLUSTER_KILLS: how many disturbances each cluster of ours sees; CLUSTER_SEED: another sequence.
+CLUSTER_KILLS: how many disturbances each cluster of ours sees; CLUSTER_FIVE=1: real members in clusters of five, too;
+CLUSTER_SEED: another sequence.
 """
 import sys
 
@@ -21,6 +22,7 @@ from clusters import LIMIT, Cluster, Writer, wait_for
 from etcd import expect
 
 KILLS = etcd.setting("CLUSTER_KILLS", 6)
+FIVE = etcd.setting("CLUSTER_FIVE", 0)
 SEED = etcd.setting("CLUSTER_SEED", int(time.time()))
 def reads_are_linearizable(cluster, label):
     """What one member acknowledges the next one reads."""
@@ -146,8 +148,8 @@ def log_has(server, text):
 
 
 def with_real_etcd(scratch, generator, etcd35, real, ours):
-    cluster = Cluster(scratch, {**{f"real{real}{n}": etcd35 for n in range(real)},
-                                **{f"ours{real}{n}": etcd.OURS for n in range(ours)}})
+    cluster = Cluster(scratch, {**{f"real{real}{ours}{n}": etcd35 for n in range(real)},
+                                **{f"ours{real}{ours}{n}": etcd.OURS for n in range(ours)}})
     for server in cluster.servers:
         server.flags += ["--experimental-initial-corrupt-check", "--experimental-corrupt-check-time=1s",
                          "--experimental-compact-hash-check-enabled", "--experimental-compact-hash-check-time=1s"]
@@ -190,8 +192,9 @@ def run(scratch):
     three_of_ours(scratch, generator)
     etcd35 = os.path.join(etcd.ETCD35, "etcd")
     if etcd.ETCD35 and os.access(etcd35, os.X_OK):
-        with_real_etcd(scratch, generator, etcd35, real=1, ours=2)
-        with_real_etcd(scratch, generator, etcd35, real=2, ours=1)
+        for members in (3, 5) if FIVE else (3,):
+            for real in range(1, members):
+                with_real_etcd(scratch, generator, etcd35, real=real, ours=members - real)
     else:
         print("no etcd 3.5 (ETCD35_BIN): not tried together with it")
 

@@ -1,11 +1,13 @@
 #!/usr/bin/python3
-"""From real etcd 3.5 (ETCD35_BIN) to ours and back, member by member, without a stop.
+"""From real etcd 3.5 (ETCD35_BIN) to ours and back, member by member, without a stop: with three members and with five.
 
-Three real members serve a client that writes without pause. One after the other is replaced: a member of ours joins (the
-first one as a learner, from the real leader's snapshot), leadership is passed to and fro, a real one leaves. When only ours
-are left the same happens in the other direction: the real ones get our snapshots. At every majority HashKV is equal on all
-members and on what the client remembers nothing is missing; nobody ends who was not removed.
+Real members serve clients that write, add and read without pause. One after the other is replaced: a member of ours joins
+(the first one as a learner, from the real leader's snapshot), leadership is passed to and fro, a real one leaves. When only
+ours are left the same happens in the other direction: the real ones get our snapshots. At every majority HashKV is equal on
+all members, and on what the clients remember nothing is missing; nobody ends who was not removed.
 
+MIXED_LONG=1: every member joins as a learner, from a snapshot of a leader of the other kind if there is one; every member
+leads in every mixture, and in every mixture a leader of each kind is killed.
 MIXED_STRICT=1: with etcd's default --strict-reconfig-check, which makes each change wait for five seconds.
 """
 import sys
@@ -16,10 +18,11 @@ import os
 import urllib.request
 
 import etcd
-from clusters import LIMIT, Cluster, Writer, wait_for
+from clusters import LIMIT, Cluster, Load, wait_for
 from etcd import expect, grpc, rpc
 
 ETCD35 = os.path.join(etcd.ETCD35, "etcd")
+LONG = etcd.setting("MIXED_LONG", 0)
 STRICT = etcd.setting("MIXED_STRICT", 0)
 FLAGS = ["--snapshot-count=100", f"--strict-reconfig-check={'true' if STRICT else 'false'}"]
 KEPT = 5000  # entries that a real leader keeps for members that are behind
@@ -47,14 +50,18 @@ def fill(server, count):
             call.result()
 
 
+def is_ours(server):
+    return server.program == etcd.OURS
+
+
 def counts(cluster):
-    ours = sum(server.program == etcd.OURS for server in cluster.servers)
+    ours = sum(map(is_ours, cluster.servers))
     return f"{len(cluster.servers) - ours} real, {ours} of ours"
 
 
-def all_are_equal(cluster, writer):
+def all_are_equal(cluster, load):
     expect(all(cluster.is_running(server) for server in cluster.servers), "a member has ended by itself")
-    # The writer goes on meanwhile: any revision that all have will do.
+    # The load goes on meanwhile: any revision that all have will do.
     def look():
         revisions = []
         for server in cluster.servers:
@@ -75,29 +82,44 @@ def all_are_equal(cluster, writer):
         return all(members == lists[0] for members in lists)
     wait_for("all know the same members", know_the_same)
     revision, _ = wait_for("HashKV of all", look)
-    print(f"  {counts(cluster)}: HashKV equal at revision {revision}, {len(writer.acknowledged)} writes acknowledged, "
-          f"{writer.unknown} of unknown outcome", flush=True)
+    print(f"  {counts(cluster)}: HashKV equal at revision {revision}, {load.told()}", flush=True)
 
 
-def replace(cluster, writer, old, name, program, learner=False):
+def of_each_kind(cluster):
+    """One real member and one of ours, if there are both."""
+    kinds = [[server for server in cluster.servers if is_ours(server) == ours] for ours in (False, True)]
+    return [servers[0] for servers in kinds if servers]
+
+
+def join(cluster, load, name, program, on, first):
+    """As a learner and from a snapshot, if it is the first of its kind."""
+    if first or LONG:
+        other_kind = [server for server in cluster.servers if server.program != program]
+        if cluster.leader() not in other_kind:
+            cluster.move_leader(other_kind[0])
+        fill(cluster.wait_for_leader()[0], KEPT + 700)
+    new = cluster.join(name, program=program, learner=bool(first or LONG), flags=FLAGS, on=on)
+    if first or LONG:
+        expect(metric(new, "etcd_network_snapshot_receive_success") > 0, f"{name} joined without a snapshot")
+        member = cluster.id_of(new)
+        cluster.change(lambda client: client.member_promote(member), on)
+        new.wait_ready(LIMIT)
+        print(f"  {name} began with a snapshot and was promoted", flush=True)
+    all_are_equal(cluster, load)
+
+
+def replace(cluster, load, old, name, program, first):
     stays = next(server for server in cluster.servers if server is not old)
+    join(cluster, load, name, program, stays, first)
     if cluster.leader() is old:
         cluster.move_leader(stays)
-    new = cluster.join(name, program=program, learner=learner, flags=FLAGS, on=stays)
-    if learner:
-        member = cluster.id_of(new)
-        cluster.change(lambda client: client.member_promote(member), stays)
-        new.wait_ready(LIMIT)
-        print(f"  {name} was promoted", flush=True)
-    all_are_equal(cluster, writer)
     cluster.remove(old, on=stays)
-    all_are_equal(cluster, writer)
-    return new
+    all_are_equal(cluster, load)
 
 
-def lead_by_turns(cluster):
-    """To every member and back, among any mixture."""
-    for server in [*cluster.servers, cluster.servers[0]]:
+def lead_by_turns(cluster, servers):
+    """Leadership is passed to each of them and back, among any mixture."""
+    for server in [*servers, servers[0]]:
         cluster.move_leader(server)
         with etcd.Client(server) as client:
             client.put(b"led by", server.name.encode())
@@ -106,25 +128,27 @@ def lead_by_turns(cluster):
                 expect(client.get(b"led by").kvs[0].value == server.name.encode(), f"{other.name} reads an older leader's")
 
 
-def there(cluster, writer):
-    reals = list(cluster.servers)
-    for number, real in enumerate(reals):
-        new = replace(cluster, writer, real, f"ours{number}", etcd.OURS, learner=number == 0)
-        if number == 0:
-            expect(metric(new, "etcd_network_snapshot_receive_success") > 0, "ours joined without a snapshot")
-            print(f"  {new.name} began with a snapshot of a real member", flush=True)
-        if number < 2:
-            lead_by_turns(cluster)
+def leaders_are_killed(cluster, servers):
+    for victim in servers:
+        cluster.move_leader(victim)
+        victim.kill()
+        leader, seconds = cluster.wait_for_leader(among=[server for server in cluster.servers if server is not victim])
+        print(f"  {victim.name} was killed: {leader.name} leads after {seconds:.2f} s", flush=True)
+        victim.start(timeout=LIMIT)
+        cluster.wait_for_leader()
 
 
-def back(cluster, writer):
-    for number, ours in enumerate(list(cluster.servers)):
-        new = replace(cluster, writer, ours, f"real{number + 3}", ETCD35, learner=number == 0)
-        if number == 0:
-            expect(metric(new, "etcd_network_snapshot_receive_success") > 0, "a real one joined without a snapshot")
-            print(f"  {new.name} began with a snapshot of ours", flush=True)
-        if number < 2:
-            lead_by_turns(cluster)
+def replace_all(cluster, load, program, kind):
+    """Its members are all of the other kind."""
+    olds = list(cluster.servers)
+    for number, old in enumerate(olds):
+        replace(cluster, load, old, f"{kind}{len(olds)}{number}", program, first=number == 0)
+        mixed = of_each_kind(cluster)
+        if len(mixed) == 2:
+            lead_by_turns(cluster, cluster.servers if LONG or len(cluster.servers) == 3 else mixed)
+        if LONG:
+            leaders_are_killed(cluster, mixed)
+            all_are_equal(cluster, load)
 
 
 def nobody_complains(cluster, servers):
@@ -135,30 +159,28 @@ def nobody_complains(cluster, servers):
             text = log.read()
         for word in (b"found data inconsistency", b"panic", b"Removing zombie member"):
             expect(word not in text, f"{server.name} says: {word.decode()}")
-        if server.program == etcd.OURS:
+        if is_ours(server):
             server.check_log()
+
+
+def there_and_back(scratch, size):
+    cluster = Cluster(scratch, {f"real{size}{number}": ETCD35 for number in range(size)}, flags=FLAGS)
+    print(f"{size} real members: a leader after {cluster.start():.1f} s", flush=True)
+    load = Load(cluster, pause=0.01)
+    replace_all(cluster, load, etcd.OURS, "ours")
+    replace_all(cluster, load, ETCD35, "back")
+    load.finish()
+    expect(load.acknowledged > 100, f"only {load.acknowledged} writes were acknowledged")
+    nobody_complains(cluster, scratch.servers)
+    print(f"{size} members there and back: at most {load.longest():.1f} s without an answer", flush=True)
+    cluster.stop()
 
 
 def run(scratch):
     if not etcd.ETCD35 or not os.access(ETCD35, os.X_OK):
         etcd.skip("no etcd 3.5 (set ETCD35_BIN to its directory)")
-    cluster = Cluster(scratch, {f"real{number}": ETCD35 for number in range(3)}, flags=FLAGS)
-    print(f"three real members: a leader after {cluster.start():.1f} s", flush=True)
-    leader, _ = cluster.wait_for_leader()
-    fill(leader, KEPT + 700)
-    writer = Writer(cluster, pause=0.005)
-    there(cluster, writer)
-    fill(cluster.leader(), KEPT + 700)
-    back(cluster, writer)
-    writer.finish()
-    cluster.catch_up()
-    for server in cluster.servers:
-        writer.check(server)
-    expect(not writer.errors, f"errors that no client tries again: {writer.errors[:3]}")
-    expect(len(writer.acknowledged) > 100, f"only {len(writer.acknowledged)} writes were acknowledged")
-    nobody_complains(cluster, scratch.servers)
-    print(f"{len(writer.acknowledged)} writes acknowledged, at most {writer.longest:.1f} s without one", flush=True)
-    cluster.stop()
+    for size in 3, 5:
+        there_and_back(scratch, size)
 
 
 etcd.main(run)
