@@ -1,8 +1,10 @@
 /* engine: the threads around the node.
  *
- *     I/O loops ──engine_post──▶ ┌─────────────┐ ──log writes──▶ log thread      (WAL, .snap; one fdatasync
- * per batch) │ node thread │ ──batches────▶ backend thread  (bolt commits) I/O loops ◀──loop_post────
- * └─────────────┘ ◀──────────── both post their completions back
+ *     I/O loops ──engine_post──▶ ┌─────────────┐ ──log writes──▶ log thread (WAL, .snap)
+ *                                │ node thread │ ──batches─────▶ backend thread (bolt commits)
+ *     I/O loops ◀──loop_post──── └─────────────┘ ◀────────────── both post their completions back
+ *
+ * The log thread makes one fdatasync for all log writes that have gathered.
  *
  * The node thread takes everything that has gathered in its mailbox, runs the node once, and hands out what
  * came of it. It never waits for a disk or a socket. Tasks run on it with the node in hand: this is the only

@@ -1,7 +1,8 @@
 /* jwt: signed tokens (--auth-token jwt,...), as etcd makes and reads them.
  *
- *     base64url({"alg":"RS256","typ":"JWT"}) . base64url({"exp":…,"revision":…,"username":…}) .
- * base64url(signature)
+ *     base64url({"alg":"RS256","typ":"JWT"})
+ *     . base64url({"exp":…,"revision":…,"username":…})
+ *     . base64url(signature)
  *
  * Why our own on OpenSSL and jansson instead of libjwt: what etcd's clients and operators use includes
  * Ed25519 and RSA-PSS, which the packaged libjwt lacks; the rest of a JWT is a few lines on two libraries
@@ -22,8 +23,8 @@ struct jwt;
 
 struct jwt_options {
     const char *method; /* RS256, PS384, ES512, HS256, EdDSA, ... */
-    const char
-        *private_key; /* paths of PEM files; "" where there is none. HS: the file's bytes are the secret */
+    /* Paths of PEM files; "" where there is none. HS: the file's bytes are the secret. */
+    const char *private_key;
     const char *public_key; /* alone: tokens can be verified, not made */
     int64_t ttl;            /* nanoseconds */
 };

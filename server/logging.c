@@ -69,15 +69,6 @@ static void append_time(struct buf *line, int64_t wall)
     buf_printf(line, "%s.%06d%s", text, (int)(wall % LOOP_SECOND / 1000), local.tm_gmtoff == 0 ? "Z" : zone);
 }
 
-/* "server/main.c" of whatever path the compiler was given. */
-static const char *last_two_parts(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL) return path;
-    while (slash > path && slash[-1] != '/') slash--;
-    return slash;
-}
-
 static void append_text(struct buf *line, const char *text)
 {
     text_json_quote(line, bytes_from_string(text == NULL ? "" : text), false);
@@ -106,7 +97,7 @@ static void append_json(struct buf *line, const struct log_record *record, int64
     append_time(line, wall);
     buf_append_byte(line, '"');
     if (record->name != NULL) buf_printf(line, ",\"logger\":\"%s\"", record->name);
-    buf_printf(line, ",\"caller\":\"%s:%d\",\"msg\":", last_two_parts(record->file), record->line);
+    buf_printf(line, ",\"caller\":\"%s:%d\",\"msg\":", log_record_file(record), record->line);
     append_text(line, record->message);
     append_fields(line, record, ",", ",", ":");
     buf_append_string(line, "}\n");
@@ -117,7 +108,7 @@ static void append_console(struct buf *line, const struct log_record *record, in
     append_time(line, wall);
     buf_printf(line, "\t%s\t", log_level_name(record->level));
     if (record->name != NULL) buf_printf(line, "%s\t", record->name);
-    buf_printf(line, "%s:%d\t%s", last_two_parts(record->file), record->line, record->message);
+    buf_printf(line, "%s:%d\t%s", log_record_file(record), record->line, record->message);
     append_fields(line, record, "\t{", ", ", ": ");
     buf_append_byte(line, '\n');
 }
@@ -129,7 +120,7 @@ static void append_capnslog(struct buf *line, const struct log_record *record, i
     time_t seconds = (time_t)(wall / LOOP_SECOND);
     struct tm local;
     char text[64];
-    const char *caller = last_two_parts(record->file);
+    const char *caller = log_record_file(record);
     localtime_r(&seconds, &local);
     strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &local);
     buf_printf(line, "%s.%06d %c | %.*s: %s", text, (int)(wall % LOOP_SECOND / 1000),
@@ -207,7 +198,7 @@ static bool send_as_file(int journal, struct bytes message)
 static bool write_journal(int journal, struct bytes line, const struct log_record *record)
 {
     static const char *const priorities[] = {"7", "6", "4", "3", "2"};
-    const char *caller = last_two_parts(record->file);
+    const char *caller = log_record_file(record);
     struct buf message = {0};
     buf_printf(&message, "PRIORITY=%s\nPACKAGE=%.*s\nSYSLOG_IDENTIFIER=%s\nMESSAGE=",
                priorities[record->level > LOG_FATAL ? LOG_FATAL : record->level], (int)strcspn(caller, "/"),

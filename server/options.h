@@ -9,8 +9,8 @@
  * variables are then without effect. Otherwise a flag wins over the environment, which wins over the default;
  * a flag and a variable for one option are a conflict, even if equal.
  *
- * What a member of a cluster of one cannot do yet (authentication, discovery...) has rows too: they are
- * parsed and checked like all others, and a value that asks for it refuses the start. Nothing that changes
+ * What there is no more (the v2 API, its proxy and its discovery) has rows too: they are parsed and checked
+ * like all others, and a value that asks for it refuses the start or is warned about. Nothing that changes
  * what is safe is dropped in silence.
  */
 #ifndef SERVER_OPTIONS_H

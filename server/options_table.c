@@ -52,7 +52,6 @@
         .name = (name_), .type = OPTION_ANYTHING, .use = OPTION_WITHOUT_EFFECT, .initial = "", .file = ""    \
     }
 
-#define NO_TLS     "this release has no TLS"
 #define CLIENT_TLS "client-transport-security/"
 #define PEER_TLS   "peer-transport-security/"
 #define DISCOVERY  "discovery-config/"

@@ -401,13 +401,6 @@ struct peer *peers_find(const struct peers *peers, uint64_t id)
     return NULL;
 }
 
-int64_t peers_connected_for(const struct peers *peers, uint64_t id)
-{
-    const struct peer *peer = peers_find(peers, id);
-    if (peer == NULL || peer->active_since == 0) return -1;
-    return clock_monotonic() - peer->active_since;
-}
-
 static void take_membership(struct peers *peers, struct cluster *cluster)
 {
     cluster_free(peers->cluster);

@@ -88,10 +88,6 @@ void peers_ask_hashes(struct peers *peers, int64_t revision, peers_hashes_done *
 /* For the servers of the peer ports, which must be on the same loop. */
 const struct http_router *peers_router(const struct peers *peers);
 
-/* How long the connection to a member has been up, in nanoseconds; negative: it is not, or the member is not
- * known. Loop thread. */
-int64_t peers_connected_for(const struct peers *peers, uint64_t id);
-
 enum { PEER_SENT, PEER_RECEIVED };
 
 struct peer_snapshot_metrics {

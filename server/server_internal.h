@@ -28,11 +28,10 @@
 enum {
     IO_LOOPS_MAX = 8,
     LISTENERS_MAX = 64,
-    RESERVED_DESCRIPTORS = 150,
-    TOKEN_TTL_DEFAULT = 300, /* seconds */
-    HELPER_QUEUE_MAX = 1000,
-    NODE_QUEUE_MAX = 20000,
-    METHODS_TABLE_MAX = 64
+    RESERVED_DESCRIPTORS = 150, /* kept from clients, for files and other members */
+    TOKEN_TTL_DEFAULT = 300,    /* seconds */
+    HELPER_QUEUE_MAX = 1000,    /* jobs; more are refused */
+    NODE_QUEUE_MAX = 20000,     /* tasks that wait for the node, beyond which requests are refused */
 };
 
 /* What a listener serves: the first two from the start, the others once the member is published. */

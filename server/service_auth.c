@@ -3,9 +3,9 @@
  * Most methods are a question to the node. Three take the processor for long, and go by way of a helper:
  *
  *     UserAdd, UserChangePassword   password ─▶ helper: hash ─▶ node, with the hash instead of the password
- *     Authenticate    node: the user's hash ─▶ helper: compare ─▶ node: a login ─▶ (signed tokens) helper:
- * sign ─▶ reply ▲                                                   │ └────── users or roles changed in
- * between: again ───┘
+ *     Authenticate   node: the user's hash ─▶ helper: compare ─▶ node: a login ─┬─▶ reply
+ *                      ▲                                             │          └─▶ helper: sign ─▶ reply
+ *                      └──── users or roles changed in between ──────┘
  *
  * The password stays on this member: it is neither proposed nor logged, and its memory is wiped. */
 #include "server/service.h"

@@ -4,8 +4,8 @@
  * the reading and writing, in portions; the loop's thread only hands over:
  *
  *     Snapshot     rpc ─▶ read transaction ─▶ portion read ─▶ sent ─┬─▶ portion read ... ─▶ SHA-256 ─▶ end
- *                                                                  └─ when much waits unsent: until
- * on_writable Defragment   rpc ─▶ backend_defragment ─▶ the node moves its reads to the new file ─▶ answer
+ *                                                                  └─ when much waits unsent: on_writable
+ *     Defragment   rpc ─▶ backend_defragment ─▶ the node moves its reads to the new file ─▶ answer
  *
  * A snapshot takes the memory of two portions however large the file and slow the client. */
 #include "server/service.h"

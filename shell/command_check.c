@@ -154,13 +154,22 @@ static bool tell_performance(struct shell *shell, const struct model *model, con
     return good;
 }
 
+/* The load that was asked for, and a connection to a cluster that holds nothing under its prefix. */
+static int begin(struct shell *shell, const struct invocation *line, const struct model *models,
+                 const struct model **model)
+{
+    const char *name = flag_string(&line->flags, "load");
+    *model = find_model(models, name);
+    if (*model == NULL) return shell_fail(shell, SHELL_BAD_FEATURE, "unknown load option %s", name);
+    int status = shell_open(shell, line);
+    return status == SHELL_OK ? refuse_used_prefix(shell, flag_string(&line->flags, "prefix")) : status;
+}
+
 static int run_perf(struct shell *shell, const struct invocation *line)
 {
-    const char *name = flag_string(&line->flags, "load"), *prefix = flag_string(&line->flags, "prefix");
-    const struct model *model = find_model(perf_models, name);
-    if (model == NULL) return shell_fail(shell, SHELL_BAD_FEATURE, "unknown load option %s", name);
-    int status = shell_open(shell, line);
-    if (status == SHELL_OK) status = refuse_used_prefix(shell, prefix);
+    const char *prefix = flag_string(&line->flags, "prefix");
+    const struct model *model;
+    int status = begin(shell, line, perf_models, &model);
     if (status != SHELL_OK) return status;
     const struct load_plan plan = {
         .prefix = prefix,
@@ -217,11 +226,9 @@ static int measure(struct shell *shell, const struct invocation *line, const str
 
 static int run_data_scale(struct shell *shell, const struct invocation *line)
 {
-    const char *name = flag_string(&line->flags, "load"), *prefix = flag_string(&line->flags, "prefix");
-    const struct model *model = find_model(data_scale_models, name);
-    if (model == NULL) return shell_fail(shell, SHELL_BAD_FEATURE, "unknown load option %s", name);
-    int status = shell_open(shell, line);
-    if (status == SHELL_OK) status = refuse_used_prefix(shell, prefix);
+    const char *prefix = flag_string(&line->flags, "prefix");
+    const struct model *model;
+    int status = begin(shell, line, data_scale_models, &model);
     if (status != SHELL_OK) return status;
     const struct load_plan plan = {
         .prefix = prefix,

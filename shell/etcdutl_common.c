@@ -21,20 +21,13 @@ static void append_time(struct buf *line)
         buf_printf(line, "%s%.3s:%s", date, zone, zone + 3);
 }
 
-static const char *last_two_parts(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    while (slash != NULL && slash > path && slash[-1] != '/') slash--;
-    return slash == NULL ? path : slash;
-}
-
 static void emit(void *context, const struct log_record *record)
 {
     struct shell *shell = context;
     struct buf line = {0};
     append_time(&line);
-    buf_printf(&line, "\t%s\t%s:%d\t%s", log_level_name(record->level), last_two_parts(record->file),
-               record->line, record->message);
+    buf_printf(&line, "\t%s\t%s:%d\t%s", log_level_name(record->level), log_record_file(record), record->line,
+               record->message);
     const char *between = "\t{";
     for (size_t i = 0; i < record->field_count; i++) {
         if (record->fields[i].kind == LOG_FIELD_ABSENT) continue;

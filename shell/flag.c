@@ -90,11 +90,6 @@ static struct flag_value *demand(const struct flag_set *set, const char *name)
     return value;
 }
 
-bool flag_has(const struct flag_set *set, const char *name)
-{
-    return flag_find(set, name) != NULL;
-}
-
 bool flag_changed(const struct flag_set *set, const char *name)
 {
     return demand(set, name)->changed;

@@ -32,7 +32,7 @@ struct flag {
     const char *choices; /* words for completion, blank separated, or NULL */
 };
 
-enum { FLAG_TABLES_MAX = 4, FLAG_LIST_MAX = 1000 };
+enum { FLAG_LIST_MAX = 1000 };
 
 struct flag_value {
     const struct flag *flag;
@@ -79,7 +79,6 @@ bool flag_set_assign(struct flag_set *set, struct flag_value *value, const char 
 /* NULL when there is none. */
 struct flag_value *flag_find(const struct flag_set *set, const char *name);
 struct flag_value *flag_find_shorthand(const struct flag_set *set, char shorthand);
-bool flag_has(const struct flag_set *set, const char *name);
 bool flag_changed(const struct flag_set *set, const char *name);
 bool flag_bool(const struct flag_set *set, const char *name);
 const char *flag_string(const struct flag_set *set, const char *name);

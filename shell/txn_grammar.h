@@ -1,7 +1,8 @@
 /* txn_grammar: the text of transactions.
  *
- *     compare     TARGET("KEY") OP "VALUE"     TARGET: ver version c create m mod val value lease; OP: = != <
- * > operation   put, get or del with the command's own flags, words quoted as in a shell
+ *     compare     TARGET("KEY") OP "VALUE"
+ *                 TARGET: ver version c create m mod val value lease; OP: = != < >
+ *     operation   put, get or del with the command's own flags, words quoted as in a shell
  *
  * KEY and VALUE are Go string literals; VALUE is quoted for numbers, too. Pure functions over bytes from
  * outside: any input is answered with a request or with the exit code and text that etcdctl has for it.

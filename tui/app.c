@@ -58,11 +58,6 @@ const struct model *app_model(const struct app *app)
     return app->model;
 }
 
-bool app_is_read_only(const struct app *app)
-{
-    return app->read_only;
-}
-
 struct view *app_view(struct app *app, enum app_view view)
 {
     return app->views[view];

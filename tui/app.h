@@ -71,7 +71,6 @@ void app_command_ended(struct app *app, int status);
 /* ---- For views ---- */
 
 const struct model *app_model(const struct app *app);
-bool app_is_read_only(const struct app *app);
 struct view *app_view(struct app *app, enum app_view view);
 /* Shows it; the one shown before comes back with app_leave. */
 void app_open(struct app *app, enum app_view view);

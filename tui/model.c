@@ -398,8 +398,7 @@ const char *model_health_name(enum model_health health)
     return names[health];
 }
 
-/* The scrape `age` steps back. */
-static const struct scrape *scrape_at(const struct model_member *member, size_t age)
+const struct scrape *model_scrape(const struct model_member *member, size_t age)
 {
     return &member->scrapes[(member->scrape_next + MODEL_WINDOW - 1 - age) % MODEL_WINDOW];
 }
@@ -411,9 +410,10 @@ static void derive_metrics(struct model *model, struct model_member *member)
     member->fsync = member->commit = member->range = NAN;
     member->has_metrics = member->scrape_count > 0 && model_is_fresh(model, &member->metrics);
     if (!member->has_metrics) return;
-    const struct scrape *now = scrape_at(member, 0);
+    const struct scrape *now = model_scrape(member, 0);
     if (member->scrape_count < 2) return;
-    const struct scrape *last = scrape_at(member, 1), *first = scrape_at(member, member->scrape_count - 1);
+    const struct scrape *last = model_scrape(member, 1),
+                        *first = model_scrape(member, member->scrape_count - 1);
     int64_t span = now->at - last->at;
     member->put_rate = scrape_rate(last->puts, now->puts, span);
     member->range_rate = scrape_rate(last->ranges, now->ranges, span);
@@ -457,7 +457,7 @@ static void derive_member(struct model *model, struct model_member *member)
     member->is_up = member->is_fresh;
     derive_metrics(model, member);
     double quota = (double)member->quota;
-    if (quota <= 0 && member->has_metrics) quota = scrape_at(member, 0)->quota;
+    if (quota <= 0 && member->has_metrics) quota = model_scrape(member, 0)->quota;
     member->quota_used = member->is_fresh && quota > 0 ? (double)member->db_size / quota : NAN;
     ring_push(&member->fsync_history, member->fsync);
     ring_push(&member->commit_history, member->commit);
@@ -512,7 +512,7 @@ static void derive_sums(struct model *model)
     for (size_t i = 0; i < model->member_count; i++) {
         struct model_member *member = model->members[i];
         if (!member->has_metrics) continue;
-        const struct scrape *scrape = scrape_at(member, 0);
+        const struct scrape *scrape = model_scrape(member, 0);
         add_known(&model->put_rate, member->put_rate);
         add_known(&model->range_rate, member->range_rate);
         add_known(&model->txn_rate, member->txn_rate);

@@ -146,6 +146,8 @@ void model_add_endpoint(struct model *model, const char *endpoint);
 /* NULL when the row is gone. */
 struct model_member *model_member_by_serial(struct model *model, uint64_t serial);
 const struct model_member *model_member_by_id(const struct model *model, uint64_t id);
+/* A member's metrics `age` readings back, 0: the newest; all zero when there were not so many. */
+const struct scrape *model_scrape(const struct model_member *member, size_t age);
 /* Its name, else its id, else its endpoint. */
 struct model_label {
     char text[64];

@@ -73,9 +73,21 @@ void page_graph(struct page *page, const char *label, const struct ring *ring, d
                    floor);
 }
 
-void page_table_header(struct page *page, const struct table_layout *layout,
-                       const struct table_column *columns)
+void page_lines(struct page *page, int indent, struct bytes text)
 {
+    while (text.size > 0) {
+        const uint8_t *end = memchr(text.data, '\n', text.size);
+        size_t size = end == NULL ? text.size : (size_t)(end - text.data);
+        page_note(page, STYLE_NORMAL, "%*s%.*s", indent, "", (int)size, text.data);
+        if (end != NULL) size++;
+        text = bytes_of(text.data + size, text.size - size);
+    }
+}
+
+void page_table(struct page *page, struct table_layout *layout, const struct table_column *columns,
+                size_t count)
+{
+    table_layout(layout, columns, count, 2, page->canvas == NULL ? 80 : page->canvas->width - 3);
     int y = page_line(page);
     if (y >= 0) table_draw_header(page->canvas, layout, columns, y);
 }
@@ -255,6 +267,21 @@ void sheet_open_auth(struct view *view, struct app *app)
 {
     (void)view;
     app_switch(app, APP_AUTH);
+}
+
+/* ---- rows that are members ---- */
+
+const struct model_member *sheet_selected_member(const struct sheet *sheet, const struct model *model)
+{
+    return sheet->selected < model->member_count ? model->members[sheet->selected] : NULL;
+}
+
+void sheet_open_member(struct sheet *sheet, struct app *app)
+{
+    const struct model_member *member = sheet_selected_member(sheet, app_model(app));
+    if (member == NULL) return;
+    view_member_set(app_view(app, APP_MEMBER), member->serial);
+    app_open(app, APP_MEMBER);
 }
 
 /* ---- filter and life ---- */

@@ -56,12 +56,19 @@ void page_heading(struct page *page, const char *text);
 void page_note(struct page *page, enum style style, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void page_graph(struct page *page, const char *label, const struct ring *ring, double floor);
-/* One line of a table; the header too. */
-void page_table_header(struct page *page, const struct table_layout *layout,
-                       const struct table_column *columns);
+/* Each line of the text, with that many blanks in front. Every line has its newline. */
+void page_lines(struct page *page, int indent, struct bytes text);
+/* The layout of a table as wide as the page, and its header line; rows follow by page_row. */
+void page_table(struct page *page, struct table_layout *layout, const struct table_column *columns,
+                size_t count);
 /* "now", "5s ago (why)" or "never (why)". */
 void page_since(struct page *page, const struct model *model, const char *label,
                 const struct model_fetch *fetch);
+
+/* For sheets whose rows are the model's members: the selected one, NULL when there is none; `choose` that
+ * opens its page. */
+const struct model_member *sheet_selected_member(const struct sheet *sheet, const struct model *model);
+void sheet_open_member(struct sheet *sheet, struct app *app);
 
 /* Functions of the common bindings. */
 void sheet_up(struct view *view, struct app *app);

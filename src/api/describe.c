@@ -1,5 +1,6 @@
 #include "api/describe.h"
 
+#include "api/message.h"
 #include "base/text.h"
 
 #include <string.h>
@@ -105,28 +106,6 @@ static void describe_value(struct description *description, const ProtobufCField
     }
 }
 
-static size_t size_of(const ProtobufCFieldDescriptor *field)
-{
-    switch (field->type) {
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    case PROTOBUF_C_TYPE_MESSAGE:
-    case PROTOBUF_C_TYPE_STRING:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_BOOL:
-        return sizeof(protobuf_c_boolean);
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return sizeof(uint64_t);
-    default:
-        return sizeof(uint32_t);
-    }
-}
-
 static void describe_field(struct description *description, const ProtobufCMessage *message,
                            const ProtobufCFieldDescriptor *field)
 {
@@ -135,7 +114,7 @@ static void describe_field(struct description *description, const ProtobufCMessa
         size_t count = *(const size_t *)(const void *)(base + field->quantifier_offset);
         const char *items = *(const char *const *)(const void *)(base + field->offset);
         for (size_t i = 0; i < count && description->out->size < description->limit; i++)
-            describe_value(description, field, items + i * size_of(field), true);
+            describe_value(description, field, items + i * message_element_size(field->type), true);
         return;
     }
     bool in_oneof = (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0;

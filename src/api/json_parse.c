@@ -486,30 +486,10 @@ union element {
     ProtobufCBinaryData binary;
 };
 
-static size_t element_size(ProtobufCType type)
-{
-    switch (type) {
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return sizeof(uint64_t);
-    default:
-        return sizeof(uint32_t);
-    }
-}
-
 static bool read_elements(struct parse *parse, const ProtobufCFieldDescriptor *field, unsigned depth,
                           struct buf *elements, size_t *count)
 {
-    size_t size = element_size(field->type);
+    size_t size = message_element_size(field->type);
     for (bool more = peek(parse) != ']'; more;) {
         bool known = true;
         union element element = {0};

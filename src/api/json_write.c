@@ -49,35 +49,6 @@ static const void *member_of(const ProtobufCMessage *message, unsigned offset)
         loaded_;                                                                                             \
     })
 
-static size_t size_of(ProtobufCType type)
-{
-    switch (type) {
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return sizeof(uint64_t);
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    case PROTOBUF_C_TYPE_BOOL:
-        return sizeof(protobuf_c_boolean);
-    case PROTOBUF_C_TYPE_INT32:
-    case PROTOBUF_C_TYPE_SINT32:
-    case PROTOBUF_C_TYPE_SFIXED32:
-    case PROTOBUF_C_TYPE_UINT32:
-    case PROTOBUF_C_TYPE_FIXED32:
-    case PROTOBUF_C_TYPE_FLOAT:
-    case PROTOBUF_C_TYPE_ENUM:
-        break;
-    }
-    return sizeof(uint32_t);
-}
-
 static bool is_zero(ProtobufCType type, const void *at)
 {
     switch (type) {
@@ -91,7 +62,7 @@ static bool is_zero(ProtobufCType type, const void *at)
         return LOAD(const void *, at) == NULL;
     default: {
         uint64_t zero = 0;
-        return memcmp(at, &zero, size_of(type)) == 0;
+        return memcmp(at, &zero, message_element_size(type)) == 0;
     }
     }
 }
@@ -175,7 +146,7 @@ static void write_array(struct buf *out, const ProtobufCMessage *message,
 {
     size_t count = LOAD(size_t, member_of(message, field->quantifier_offset));
     const uint8_t *elements = LOAD(const uint8_t *, member_of(message, field->offset));
-    size_t size = size_of(field->type);
+    size_t size = message_element_size(field->type);
     buf_append_byte(out, '[');
     for (size_t i = 0; i < count; i++) {
         if (i > 0) buf_append_byte(out, ',');

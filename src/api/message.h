@@ -54,6 +54,9 @@ ProtobufCMessage *message_copy(const ProtobufCMessage *message, struct arena *ar
 /* protobuf-c's allocator over an arena, for its own functions. */
 ProtobufCAllocator message_allocator(struct arena *arena);
 
+/* Bytes that one value of this type takes in a message's struct, and in the array of a repeated field. */
+size_t message_element_size(ProtobufCType type);
+
 /* bytes <-> protobuf-c's binary data; both borrow. */
 static inline struct bytes message_bytes(ProtobufCBinaryData data)
 {

@@ -2,9 +2,11 @@
  *
  *     range, watch   READ on the range
  *     put            WRITE on the key; prev_kv: READ on it; with a lease: what revoking the lease needs,
- * because the key goes with it delete         WRITE on the range; prev_kv: READ on it transaction    READ on
- * what is compared, and every operation of both branches, transactions inside alike lease          revoking
- * and renewing: WRITE on all its keys, or an administrator
+ *                    because the key goes with it
+ *     delete         WRITE on the range; prev_kv: READ on it
+ *     transaction    READ on what is compared, and every operation of both branches, transactions inside
+ *                    alike
+ *     lease          revoking and renewing: WRITE on all its keys, or an administrator
  *
  * All give the results of auth_check_keys. Pure; one thread.
  */

@@ -94,3 +94,11 @@ void log_field_write(struct buf *line, const struct log_field *field, const char
     if (text.size > 0) text_json_quote(line, buf_bytes(&text), false);
     buf_deinit(&text);
 }
+
+const char *log_record_file(const struct log_record *record)
+{
+    const char *slash = strrchr(record->file, '/');
+    if (slash == NULL) return record->file;
+    while (slash > record->file && slash[-1] != '/') slash--;
+    return slash;
+}

@@ -54,7 +54,7 @@ struct log_field {
 struct log_record {
     enum log_level level;
     const char *name; /* zap's logger name ("raft"), or NULL */
-    const char *file; /* "dir/file.c" */
+    const char *file; /* whatever path the compiler was given */
     int line;
     const char *message;
     const struct log_field *fields;
@@ -80,6 +80,8 @@ static inline bool log_wants(const struct logger *logger, enum log_level level)
 }
 
 const char *log_level_name(enum log_level level);
+/* The last two parts of the record's file: "server/main.c". Borrowed from it. */
+const char *log_record_file(const struct log_record *record);
 
 struct buf;
 /* Appends a field's value as JSON; `comma` stands between the items of an array ("," or ", "). */

@@ -124,12 +124,8 @@ struct bolt_commit_times bolt_commit_times(const struct bolt *bolt);
 /* NULL is allowed. */
 void bolt_rollback(struct bolt_tx *tx);
 
-/* A reader's snapshot; for a writer the id its commit will have. */
-uint64_t bolt_txid(const struct bolt_tx *tx);
 /* High-water mark * page size of the transaction's state, as it was when the transaction began. */
 uint64_t bolt_size(const struct bolt_tx *tx);
-/* For a writer: bytes of memory that its changes take so far. */
-size_t bolt_footprint(const struct bolt_tx *tx);
 
 /* ---- Buckets ----
  *

@@ -1,7 +1,7 @@
 /* How a transaction becomes durable:
  *
- *      settle nodes ─▶ assign pages ─▶ reserve map, grow file ─▶ write pages ─▶ sync ─▶ write meta ─▶ sync ─▶
- * publish
+ *      settle nodes ─▶ assign pages ─▶ reserve map, grow file ─▶ write pages ─▶ sync ─▶ write meta ─▶ sync
+ *      ─▶ publish
  *
  * Up to the first sync nothing that any state of the file needs has been touched, so a failure there leaves
  * everything as it was. From then on a failure means that nobody knows what a restart will find: nothing is

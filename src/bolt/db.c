@@ -302,10 +302,7 @@ static struct error *write_new_file(struct fs_file *file, uint32_t page_size)
 
 static struct error *sync_parent(struct fs *fs, const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    char *folder = slash == NULL   ? mem_strdup(".")
-                   : slash == path ? mem_strdup("/")
-                                   : mem_printf("%.*s", (int)(slash - path), path);
+    char *folder = fs_parent(path);
     struct error *error = fs_sync_directory(fs, folder);
     free(folder);
     return error;

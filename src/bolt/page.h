@@ -20,9 +20,10 @@
  * Branch and leaf pages hold `count` elements of 16 bytes and behind them the keys (and values), in key
  * order:
  *
- *      leaf    flags u32 (1: the value is a bucket) | pos u32 | key size u32 | value size u32     value
- * follows key branch  pos u32 | key size u32 | child page u64                                            keys
- * only
+ *      leaf    flags u32 (1: the value is a bucket) | pos u32 | key size u32 | value size u32
+ *              the value follows the key
+ *      branch  pos u32 | key size u32 | child page u64
+ *              keys only
  *
  * `pos` counts from the start of its own element. A branch key is at most the first key of its child and
  * above all keys of the child before.

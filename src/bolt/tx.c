@@ -35,11 +35,6 @@ void bolt_end_read(struct bolt_tx *tx)
     free(tx);
 }
 
-uint64_t bolt_txid(const struct bolt_tx *tx)
-{
-    return tx->writable ? tx->meta.txid + 1 : tx->meta.txid;
-}
-
 uint64_t bolt_size(const struct bolt_tx *tx)
 {
     return tx->meta.high_water * tx->meta.page_size;
@@ -122,11 +117,6 @@ struct error *bolt_commit(struct bolt_tx *tx)
     else
         end_write(tx);
     return error;
-}
-
-size_t bolt_footprint(const struct bolt_tx *tx)
-{
-    return tx->writable ? arena_footprint(tx->arena) : 0;
 }
 
 /* ---- Buckets ---- */

@@ -7,6 +7,7 @@
  */
 #include "client/blocking.h"
 
+#include "base/container.h"
 #include "base/list.h"
 #include "net/loop.h"
 
@@ -86,7 +87,7 @@ struct run {
 static void run_task(struct loop *loop, struct loop_task *task)
 {
     (void)loop;
-    struct run *run = (struct run *)(void *)((char *)task - offsetof(struct run, task));
+    struct run *run = CONTAINER(task, struct run, task);
     struct blocking_client *blocking = run->blocking;
     run->function(run->context, blocking->client);
     lock(blocking);

@@ -3,6 +3,7 @@
 #include "client/internal.h"
 
 #include "api/message.h"
+#include "base/container.h"
 #include "rpc.pb-c.h"
 
 #include <assert.h>
@@ -256,12 +257,6 @@ const char *client_endpoint(const struct client *client, size_t index)
     return client->connections[index]->endpoint.text;
 }
 
-bool client_endpoint_is_up(const struct client *client, size_t index)
-{
-    assert(index < client->connection_count);
-    return grpc_channel_state(client->connections[index]->channel) == GRPC_CHANNEL_READY;
-}
-
 static void connect_now(struct connection *connection)
 {
     if (grpc_channel_state(connection->channel) == GRPC_CHANNEL_TRANSIENT_FAILURE)
@@ -446,8 +441,7 @@ void client_login_begin(struct client *client)
 static void on_nothing_to_do(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    login_request_end((struct login_request *)(void *)((char *)timer - offsetof(struct login_request, timer)),
-                      NULL);
+    login_request_end(CONTAINER(timer, struct login_request, timer), NULL);
 }
 
 void client_login(struct client *client, client_reply_fn *done, void *context)

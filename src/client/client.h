@@ -81,8 +81,6 @@ const struct transport_security *client_http1_security(const struct client *clie
 size_t client_endpoint_count(const struct client *client);
 /* As written, blanks trimmed. */
 const char *client_endpoint(const struct client *client, size_t index);
-/* Whether the connection to that endpoint is up now. */
-bool client_endpoint_is_up(const struct client *client, size_t index);
 /* Connections that failed are tried again now instead of after their pause, which grows to two minutes: for
  * programs that show who is there. */
 void client_connect_now(struct client *client);

@@ -7,6 +7,7 @@
 #include "client/internal.h"
 
 #include "api/message.h"
+#include "base/container.h"
 
 #include "rpc.pb-c.h"
 
@@ -83,8 +84,7 @@ static void send_renewal(struct client_keep_alive *keep_alive)
 static void on_renew_timer(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct client_keep_alive *keep_alive =
-        (struct client_keep_alive *)(void *)((char *)timer - offsetof(struct client_keep_alive, renew_timer));
+    struct client_keep_alive *keep_alive = CONTAINER(timer, struct client_keep_alive, renew_timer);
     const struct operation *stream = keep_alive->hub->stream;
     if (keep_alive->ending)
         send_end(keep_alive);
@@ -95,8 +95,7 @@ static void on_renew_timer(struct loop *loop, struct loop_timer *timer)
 static void on_lost_timer(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct client_keep_alive *keep_alive =
-        (struct client_keep_alive *)(void *)((char *)timer - offsetof(struct client_keep_alive, lost_timer));
+    struct client_keep_alive *keep_alive = CONTAINER(timer, struct client_keep_alive, lost_timer);
     end_later(keep_alive, lease_not_found());
 }
 
@@ -170,8 +169,7 @@ static void close_stream(struct keep_alive_hub *hub)
 static void on_stream_timer(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct keep_alive_hub *hub =
-        (struct keep_alive_hub *)(void *)((char *)timer - offsetof(struct keep_alive_hub, stream_timer));
+    struct keep_alive_hub *hub = CONTAINER(timer, struct keep_alive_hub, stream_timer);
     if (hub->alive == 0)
         close_stream(hub);
     else if (hub->stream == NULL)

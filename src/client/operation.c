@@ -13,6 +13,7 @@
 #include "client/internal.h"
 
 #include "api/message.h"
+#include "base/container.h"
 
 #include <assert.h>
 
@@ -266,16 +267,14 @@ void operation_fail_all(struct operation_list *queue, const struct client_error 
 static void on_deadline(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct operation *operation =
-        (struct operation *)(void *)((char *)timer - offsetof(struct operation, deadline_timer));
+    struct operation *operation = CONTAINER(timer, struct operation, deadline_timer);
     finish(operation, client_error_deadline());
 }
 
 static void on_retry(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct operation *operation =
-        (struct operation *)(void *)((char *)timer - offsetof(struct operation, retry_timer));
+    struct operation *operation = CONTAINER(timer, struct operation, retry_timer);
     struct client_error *failure = operation->failure;
     operation->failure = NULL;
     if (failure != NULL)

@@ -130,11 +130,6 @@ void recipe_session_free(struct recipe_session *session)
     free(session);
 }
 
-int64_t recipe_session_lease(const struct recipe_session *session)
-{
-    return session->lease;
-}
-
 bool recipe_session_wait(struct recipe_session *session, int64_t deadline)
 {
     while (!session->lost) {

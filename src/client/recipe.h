@@ -24,7 +24,6 @@ struct client_error *recipe_session_new(struct blocking_client *blocking, int64_
                                         struct recipe_session **session) __attribute__((warn_unused_result));
 /* Stops renewing. NULL is allowed. */
 void recipe_session_free(struct recipe_session *session);
-int64_t recipe_session_lease(const struct recipe_session *session);
 /* Whether the lease is gone. */
 bool recipe_session_is_lost(struct recipe_session *session);
 /* Waits until the lease is lost (true), an interrupt or the deadline (false); deadline 0: none. */

@@ -3,8 +3,8 @@
  * The server answers create requests in their order, a refused one with watch_id -1, so the creates that were
  * sent and not yet answered stand in a queue; after that responses are matched by id.
  *
- *   watch:  WAITING (no stream yet) -> CREATING (sent, in the queue) -> LIVE (has an id) -> ENDING (END comes
- * next turn)
+ *   watch:  WAITING (no stream yet) -> CREATING (sent, in the queue) -> LIVE (has an id)
+ *           -> ENDING (END comes next turn)
  *
  * Each watch knows the next revision it has to see: what it was started with, then one past the last event
  * delivered, or past the revision of a progress notification or of its created response. When the stream
@@ -14,6 +14,7 @@
 #include "client/internal.h"
 
 #include "api/message.h"
+#include "base/container.h"
 #include "rpc.pb-c.h"
 
 #include <assert.h>
@@ -89,8 +90,7 @@ static void watch_release(struct client_watch *watch)
 static void on_end_timer(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct client_watch *watch =
-        (struct client_watch *)(void *)((char *)timer - offsetof(struct client_watch, end_timer));
+    struct client_watch *watch = CONTAINER(timer, struct client_watch, end_timer);
     struct client_event event = {.kind = CLIENT_EVENT_END, .error = watch->end_error};
     watch->handler(watch->context, &event);
     watch_release(watch);
@@ -198,8 +198,7 @@ static void reopen_later(struct client_watch_hub *hub, int64_t pause)
 static void on_stream_timer(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct client_watch_hub *hub =
-        (struct client_watch_hub *)(void *)((char *)timer - offsetof(struct client_watch_hub, stream_timer));
+    struct client_watch_hub *hub = CONTAINER(timer, struct client_watch_hub, stream_timer);
     if (hub->alive == 0)
         close_stream(hub);
     else if (hub->stream == NULL)

@@ -1,5 +1,6 @@
 #include "lease/lessor.h"
 
+#include "base/container.h"
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/wire.h"
@@ -450,7 +451,7 @@ size_t lessor_expired(struct lessor *lessor, int64_t now, int64_t ids[LESSOR_EXP
     size_t count = 0;
     struct heap_node *due;
     while (count < LESSOR_EXPIRED_MAX && (due = heap_first(&lessor->expiries)) != NULL && due->key <= now) {
-        struct lease *lease = (struct lease *)((char *)due - offsetof(struct lease, expiry));
+        struct lease *lease = CONTAINER(due, struct lease, expiry);
         ids[count++] = lease->id;
         heap_put(&lessor->expiries, due, add_time(now, lessor->options.retry));
     }
@@ -464,7 +465,7 @@ size_t lessor_checkpoints(struct lessor *lessor, int64_t now,
     struct heap_node *due;
     while (count < LESSOR_CHECKPOINTS_MAX && (due = heap_first(&lessor->checkpoints)) != NULL &&
            due->key <= now) {
-        struct lease *lease = (struct lease *)((char *)due - offsetof(struct lease, checkpoint));
+        struct lease *lease = CONTAINER(due, struct lease, checkpoint);
         heap_remove(&lessor->checkpoints, due);
         if (lease->expires_at <= now) continue;
         /* Again after the interval, also when the entry gets lost or is not worth it now. */

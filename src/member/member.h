@@ -5,7 +5,7 @@
  *                       or, when the cluster is running already, ids from its members and an empty log, which
  *                       the leader fills
  *     a log is there ─▶ restart: newest valid snapshot, the log behind it, the backend; the initial-* flags
- * are ignored
+ *                       are ignored
  *
  * The first entries are in the log before the log is given its name (wal_begin, wal_publish), so a crash at
  * any point leaves either no log or a complete one.

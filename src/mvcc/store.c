@@ -151,11 +151,6 @@ const struct mvcc_index *mvcc_index(const struct mvcc_store *store)
     return store->index;
 }
 
-struct backend *mvcc_backend(const struct mvcc_store *store)
-{
-    return store->backend;
-}
-
 const struct mvcc_leases *mvcc_leases(const struct mvcc_store *store)
 {
     return &store->leases;

@@ -60,7 +60,6 @@ void mvcc_close(struct mvcc_store *store);
 int64_t mvcc_revision(const struct mvcc_store *store);
 int64_t mvcc_compact_revision(const struct mvcc_store *store);
 const struct mvcc_index *mvcc_index(const struct mvcc_store *store);
-struct backend *mvcc_backend(const struct mvcc_store *store);
 const struct mvcc_leases *mvcc_leases(const struct mvcc_store *store);
 
 /* ---- reading ---- */

@@ -2,6 +2,7 @@
 
 #include "api/errors.h"
 #include "api/keys.h"
+#include "base/container.h"
 #include "base/memory.h"
 #include "mvcc/watch_internal.h"
 #include "mvcc/watch_message.h"
@@ -63,11 +64,6 @@ void watch_hub_set_header(struct watch_hub *hub, uint64_t cluster_id, uint64_t m
     hub->cluster_id = cluster_id;
     hub->member_id = member_id;
     hub->raft_term = raft_term;
-}
-
-bool watch_hub_has_work(const struct watch_hub *hub)
-{
-    return !TAILQ_EMPTY(&hub->unsynced);
 }
 
 int64_t watch_hub_wake_at(const struct watch_hub *hub)
@@ -534,8 +530,7 @@ struct error *watch_hub_run(struct watch_hub *hub, int64_t now, size_t max_rows,
 {
     struct heap_node *due;
     while ((due = heap_first(&hub->progress)) != NULL && due->key <= now) {
-        struct watch_stream *stream =
-            (struct watch_stream *)((char *)due - offsetof(struct watch_stream, progress));
+        struct watch_stream *stream = CONTAINER(due, struct watch_stream, progress);
         heap_put(&hub->progress, due, now + stream->progress_period);
         progress_tick(stream);
     }
@@ -586,7 +581,7 @@ void watch_stream_close(struct watch_stream *stream)
     struct mail *next;
     for (struct mail *mail = dequeue_all(stream); mail != NULL; mail = next) {
         next = mail->next;
-        watch_message_free((struct watch_message *)((char *)mail - offsetof(struct watch_message, mail)));
+        watch_message_free(CONTAINER(mail, struct watch_message, mail));
     }
     heap_remove(&hub->progress, &stream->progress);
     uncount_unsent(stream, stream->unsent_bytes);

@@ -89,7 +89,6 @@ struct error *watch_hub_run(struct watch_hub *hub, int64_t now, size_t max_rows,
 /* When watch_hub_run must be called even if nothing happens (INT64_MAX: no need), and whether it has
  * something to do at once. */
 int64_t watch_hub_wake_at(const struct watch_hub *hub);
-bool watch_hub_has_work(const struct watch_hub *hub);
 
 /* The store was replaced by a received snapshot: all watchers go on from where they are, in the new one. */
 void watch_hub_restore(struct watch_hub *hub, struct mvcc_store *store);

@@ -51,24 +51,6 @@ static struct chain_segment *new_block(struct chain *chain)
     return segment;
 }
 
-uint8_t *chain_reserve(struct chain *chain, size_t size)
-{
-    size_t room;
-    struct chain_segment *segment = open_block(chain, &room);
-    if (room < size || segment == NULL) segment = new_block(chain);
-    assert(segment->blob->size >= size);
-    return segment->blob->data + (segment->data - segment->blob->data) + segment->size;
-}
-
-void chain_committed(struct chain *chain, size_t size)
-{
-    size_t room;
-    struct chain_segment *segment = open_block(chain, &room);
-    assert(segment != NULL && room >= size);
-    segment->size += size;
-    chain->size += size;
-}
-
 void chain_append(struct chain *chain, struct bytes bytes)
 {
     while (bytes.size > 0) {

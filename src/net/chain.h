@@ -38,9 +38,6 @@ void chain_append_shared(struct chain *chain, struct blob *blob, struct bytes by
 void chain_append_blob(struct chain *chain, struct blob *blob, struct bytes bytes);
 /* Borrows: the bytes must stay as they are until they have been consumed. */
 void chain_append_static(struct chain *chain, struct bytes bytes);
-/* Room for `size` bytes (at most the block size) in one run at the end; commit with chain_committed. */
-uint8_t *chain_reserve(struct chain *chain, size_t size);
-void chain_committed(struct chain *chain, size_t size);
 /* Takes the first `size` bytes of `from` and puts them behind `chain`, linked or copied as is cheaper. */
 void chain_move(struct chain *chain, struct chain *from, size_t size);
 /* Drops the first `size` bytes. */

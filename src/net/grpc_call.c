@@ -1,6 +1,8 @@
 /* A call on the serving side, from its headers to its trailers. */
+#include "base/container.h"
 #include "base/memory.h"
 #include "net/grpc_internal.h"
+#include "net/http2_output.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -112,16 +114,6 @@ const char *grpc_call_peer(const struct grpc_call *call)
     return transport == NULL ? "" : transport_peer_address(transport);
 }
 
-uint64_t grpc_call_bytes_received(const struct grpc_call *call)
-{
-    return call->bytes_received;
-}
-
-uint64_t grpc_call_bytes_sent(const struct grpc_call *call)
-{
-    return call->bytes_sent;
-}
-
 size_t grpc_call_pending(const struct grpc_call *call)
 {
     return call->local != NULL ? call->local->queue.size : call->output.size;
@@ -204,17 +196,13 @@ ssize_t call_data_read(nghttp2_session *session, int32_t stream_id, uint8_t *buf
     (void)buffer;
     (void)user_data;
     struct grpc_call *call = source->ptr;
-    if (call->output.size == 0 && !call->finished) {
-        call->data_deferred = true;
-        return NGHTTP2_ERR_DEFERRED;
-    }
-    size_t part = call->output.size < length ? call->output.size : length;
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (part == call->output.size && call->finished) {
-        *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    ssize_t part = http2_output_part(&call->output, call->finished, length, flags);
+    if (part == NGHTTP2_ERR_DEFERRED) call->data_deferred = true;
+    if ((*flags & NGHTTP2_DATA_FLAG_EOF) != 0) {
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
         if (!call->trailers_submitted) submit_trailers(call);
     }
-    return (ssize_t)part;
+    return part;
 }
 
 static void work_later(struct grpc_call *call)
@@ -307,7 +295,6 @@ size_t grpc_call_send(struct grpc_call *call, const struct grpc_part *parts, siz
         wake_session(call);
     }
     call->messages_sent++;
-    call->bytes_sent += size;
     bump(&metrics_of(call)->messages_sent, 1);
     bump(&call->server->metrics->bytes_sent, size);
     size_t pending = grpc_call_pending(call);
@@ -396,7 +383,7 @@ void call_refuse(struct grpc_call *call, int http_status, enum grpc_code code, s
 static void on_deadline(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct grpc_call *call = (struct grpc_call *)((char *)timer - offsetof(struct grpc_call, timer));
+    struct grpc_call *call = CONTAINER(timer, struct grpc_call, timer);
     if (!call->finished) {
         call_cancel(call, GRPC_DEADLINE_EXCEEDED, BYTES_LITERAL("context deadline exceeded"));
     } else if (call->connection != NULL) {
@@ -470,7 +457,6 @@ void call_stream_closed(struct grpc_call *call)
 
 static void deliver(struct grpc_call *call, struct bytes message)
 {
-    call->bytes_received += message.size;
     bump(&metrics_of(call)->messages_received, 1);
     bump(&call->server->metrics->bytes_received, message.size);
     call->message_seen = true;

@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include "base/container.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "net/address.h"
@@ -19,12 +20,6 @@ enum {
     STREAM_WINDOW = 1024 * 1024,
     HEADER_LIST_MAX = 16 * 1024 * 1024,
 };
-
-const char *grpc_channel_state_name(enum grpc_channel_state state)
-{
-    static const char *const names[] = {"IDLE", "CONNECTING", "READY", "TRANSIENT_FAILURE", "SHUTDOWN"};
-    return names[state];
-}
 
 /* ---- states ---- */
 
@@ -120,8 +115,7 @@ static void abandon(struct client_connection *connection, struct error *error)
 static void on_channel_timer(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct grpc_channel *channel =
-        (struct grpc_channel *)((char *)timer - offsetof(struct grpc_channel, timer));
+    struct grpc_channel *channel = CONTAINER(timer, struct grpc_channel, timer);
     if (channel->state == GRPC_CHANNEL_TRANSIENT_FAILURE) {
         start_connecting(channel);
     } else if (channel->state == GRPC_CHANNEL_CONNECTING && channel->current != NULL) {
@@ -154,8 +148,7 @@ static void channel_destroy(struct grpc_channel *channel)
 static void on_channel_work(struct loop *loop, struct loop_deferred *deferred)
 {
     (void)loop;
-    struct grpc_channel *channel =
-        (struct grpc_channel *)((char *)deferred - offsetof(struct grpc_channel, work));
+    struct grpc_channel *channel = CONTAINER(deferred, struct grpc_channel, work);
     if (channel->freed) {
         if (LIST_EMPTY(&channel->connections)) channel_destroy(channel);
         return;
@@ -219,8 +212,7 @@ static bool is_over(struct client_connection *connection)
 static void on_flush(struct loop *loop, struct loop_deferred *deferred)
 {
     (void)loop;
-    struct client_connection *connection =
-        (struct client_connection *)((char *)deferred - offsetof(struct client_connection, flush));
+    struct client_connection *connection = CONTAINER(deferred, struct client_connection, flush);
     struct transport *transport = connection->transport;
     if (connection->session == NULL || transport->state >= TRANSPORT_FINISHING) return;
     int status = nghttp2_session_send(connection->session);
@@ -254,8 +246,7 @@ static void keepalive_arm(struct client_connection *connection)
 
 static void on_keepalive(struct loop *loop, struct loop_timer *timer)
 {
-    struct client_connection *connection =
-        (struct client_connection *)((char *)timer - offsetof(struct client_connection, keepalive));
+    struct client_connection *connection = CONTAINER(timer, struct client_connection, keepalive);
     const struct grpc_channel_config *config = &connection->channel->config;
     int64_t now = loop_now(loop);
     if (connection->ping_sent != 0) {
@@ -575,11 +566,6 @@ void grpc_channel_connect(struct grpc_channel *channel)
 enum grpc_channel_state grpc_channel_state(const struct grpc_channel *channel)
 {
     return channel->state;
-}
-
-const char *grpc_channel_address(const struct grpc_channel *channel)
-{
-    return channel->address;
 }
 
 const char *grpc_channel_error(const struct grpc_channel *channel)

@@ -35,9 +35,6 @@ enum grpc_channel_state {
     GRPC_CHANNEL_SHUTDOWN,
 };
 
-/* "IDLE", "CONNECTING", ... */
-const char *grpc_channel_state_name(enum grpc_channel_state state);
-
 struct grpc_channel_config {
     const char *address;    /* "host:port", "unix:PATH"; copied */
     const char *authority;  /* :authority; NULL: the address ("localhost" for unix); copied */
@@ -65,7 +62,6 @@ void grpc_channel_free(struct grpc_channel *channel);
 /* Connect now: from IDLE, and from TRANSIENT_FAILURE without waiting out the pause. */
 void grpc_channel_connect(struct grpc_channel *channel);
 enum grpc_channel_state grpc_channel_state(const struct grpc_channel *channel);
-const char *grpc_channel_address(const struct grpc_channel *channel);
 /* Text of the last connection failure as grpc-go shows it (`connection error: desc = "transport: Error while
  * dialing: dial tcp 127.0.0.1:1: connect: connection refused"`); NULL when there was none since the last
  * success. */
@@ -123,7 +119,6 @@ struct grpc_client_call *grpc_channel_request(struct grpc_channel *channel,
                                               const struct grpc_part *parts, size_t count)
     __attribute__((returns_nonnull));
 void *grpc_client_call_context(const struct grpc_client_call *call);
-struct grpc_channel *grpc_client_call_channel(const struct grpc_client_call *call);
 /* One message; takes the parts' references. Without a blob the bytes are copied (unlike on the server side).
  * Returns the bytes that wait in this call. */
 size_t grpc_client_call_send(struct grpc_client_call *call, const struct grpc_part *parts, size_t count);

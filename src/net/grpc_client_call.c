@@ -1,9 +1,11 @@
 /* A call on the calling side. The object lives until its stream is closed; the user's pointer dies with
  * on_close. */
+#include "base/container.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "net/grpc_client_internal.h"
 #include "net/http.h"
+#include "net/http2_output.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -54,8 +56,7 @@ static enum grpc_code code_of_http(int status)
 static void on_deadline(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct grpc_client_call *call =
-        (struct grpc_client_call *)((char *)timer - offsetof(struct grpc_client_call, timer));
+    struct grpc_client_call *call = CONTAINER(timer, struct grpc_client_call, timer);
     call->end_waits = false;
     if (call->too_large)
         client_call_end(call, call->code, call->text, true);
@@ -263,14 +264,9 @@ static ssize_t on_data_read(nghttp2_session *session, int32_t stream_id, uint8_t
     (void)buffer;
     (void)user_data;
     struct grpc_client_call *call = source->ptr;
-    if (call->output.size == 0 && !call->send_closed) {
-        call->data_deferred = true;
-        return NGHTTP2_ERR_DEFERRED;
-    }
-    size_t part = call->output.size < length ? call->output.size : length;
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (part == call->output.size && call->send_closed) *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return (ssize_t)part;
+    ssize_t part = http2_output_part(&call->output, call->send_closed, length, flags);
+    if (part == NGHTTP2_ERR_DEFERRED) call->data_deferred = true;
+    return part;
 }
 
 static nghttp2_nv name_value(struct bytes name, struct bytes value)
@@ -693,8 +689,7 @@ static void resume(struct grpc_client_call *call)
 static void on_work(struct loop *loop, struct loop_deferred *deferred)
 {
     (void)loop;
-    struct grpc_client_call *call =
-        (struct grpc_client_call *)((char *)deferred - offsetof(struct grpc_client_call, work));
+    struct grpc_client_call *call = CONTAINER(deferred, struct grpc_client_call, work);
     bool writable = call->writable, resumed = call->resume;
     call->writable = call->resume = false;
     call->references++;
@@ -708,11 +703,6 @@ static void on_work(struct loop *loop, struct loop_deferred *deferred)
 void *grpc_client_call_context(const struct grpc_client_call *call)
 {
     return call->context;
-}
-
-struct grpc_channel *grpc_client_call_channel(const struct grpc_client_call *call)
-{
-    return call->channel;
 }
 
 void grpc_client_call_cancel(struct grpc_client_call *call)

@@ -7,6 +7,7 @@
  */
 #include "config.h"
 
+#include "base/container.h"
 #include "base/memory.h"
 #include "net/grpc_internal.h"
 
@@ -199,8 +200,7 @@ static bool is_over(struct grpc_connection *connection)
 static void connection_write(struct loop *loop, struct loop_deferred *deferred)
 {
     (void)loop;
-    struct grpc_connection *connection =
-        (struct grpc_connection *)((char *)deferred - offsetof(struct grpc_connection, flush));
+    struct grpc_connection *connection = CONTAINER(deferred, struct grpc_connection, flush);
     struct transport *transport = connection->transport;
     for (int rounds = 0; rounds < ROUNDS_PER_TURN; rounds++) {
         int status = nghttp2_session_send(connection->session);
@@ -269,7 +269,7 @@ static void final_goaway(struct grpc_connection *connection)
 static void on_goaway_time(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    final_goaway((struct grpc_connection *)((char *)timer - offsetof(struct grpc_connection, goaway)));
+    final_goaway(CONTAINER(timer, struct grpc_connection, goaway));
 }
 
 /* Calls that are on their way when the first GOAWAY leaves still arrive before the ping's answer does. */
@@ -327,8 +327,7 @@ static int64_t next_look(const struct grpc_connection *connection)
 
 static void on_keepalive(struct loop *loop, struct loop_timer *timer)
 {
-    struct grpc_connection *connection =
-        (struct grpc_connection *)((char *)timer - offsetof(struct grpc_connection, keepalive));
+    struct grpc_connection *connection = CONTAINER(timer, struct grpc_connection, keepalive);
     const struct grpc_server_config *config = &connection->server->config;
     int64_t now = loop_now(loop);
     if (!connection->settings_received && now >= connection->preface_limit) {

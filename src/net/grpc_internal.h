@@ -206,7 +206,7 @@ struct grpc_call {
     size_t unconsumed; /* bytes whose window has not been given back */
     struct chain output;
     uint8_t prefix[GRPC_PREFIX_SIZE]; /* of the first message */
-    uint64_t bytes_received, bytes_sent, messages_sent;
+    uint64_t messages_sent;
     enum grpc_code code;
     struct bytes status_text;
     /* from the request's headers; copies in the arena */

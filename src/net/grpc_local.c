@@ -1,4 +1,5 @@
 /* Calls of the server's own methods without HTTP/2: the JSON gateway's way in. */
+#include "base/container.h"
 #include "base/memory.h"
 #include "net/grpc_internal.h"
 
@@ -8,8 +9,7 @@
 static void on_resume_time(struct loop *loop, struct loop_deferred *deferred)
 {
     (void)loop;
-    struct grpc_call *call =
-        ((struct local_call *)((char *)deferred - offsetof(struct local_call, resume)))->call;
+    struct grpc_call *call = CONTAINER(deferred, struct local_call, resume)->call;
     grpc_call_ref(call);
     call_resume(call);
     struct local_call *local = call->local;

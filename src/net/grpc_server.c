@@ -1,3 +1,4 @@
+#include "base/container.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "net/grpc_internal.h"
@@ -98,8 +99,7 @@ void server_unknown_method(const struct grpc_server *server, struct bytes path, 
 static void on_closed(struct loop *loop, struct loop_deferred *deferred)
 {
     (void)loop;
-    struct grpc_server *server =
-        (struct grpc_server *)((char *)deferred - offsetof(struct grpc_server, closed));
+    struct grpc_server *server = CONTAINER(deferred, struct grpc_server, closed);
     if (server->done == NULL) return;
     void (*done)(void *context) = server->done;
     server->done = NULL;
@@ -122,7 +122,7 @@ static void cut_connections(struct grpc_server *server)
 static void on_drain_over(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    cut_connections((struct grpc_server *)((char *)timer - offsetof(struct grpc_server, drain)));
+    cut_connections(CONTAINER(timer, struct grpc_server, drain));
 }
 
 struct grpc_server *grpc_server_new(struct loop *loop, const struct grpc_server_config *config)
@@ -149,6 +149,16 @@ struct grpc_server *grpc_server_new(struct loop *loop, const struct grpc_server_
     return server;
 }
 
+static void call_free(struct grpc_call *call)
+{
+    arena_free(call->arena);
+    chain_deinit(&call->output);
+    grpc_frame_reader_deinit(&call->reader);
+    buf_deinit(&call->held);
+    free(call->metadata);
+    free(call);
+}
+
 void grpc_server_free(struct grpc_server *server)
 {
     if (server == NULL) return;
@@ -158,12 +168,7 @@ void grpc_server_free(struct grpc_server *server)
     struct grpc_call *call;
     while ((call = SLIST_FIRST(&server->pool)) != NULL) {
         SLIST_REMOVE_HEAD(&server->pool, pool_link);
-        arena_free(call->arena);
-        chain_deinit(&call->output);
-        grpc_frame_reader_deinit(&call->reader);
-        buf_deinit(&call->held);
-        free(call->metadata);
-        free(call);
+        call_free(call);
     }
     nghttp2_session_callbacks_del(server->callbacks);
     nghttp2_option_del(server->option);
@@ -258,12 +263,7 @@ void server_recycle_call(struct grpc_server *server, struct grpc_call *call)
         buf_clear(&call->held);
     if (server->pool_size >= CALL_POOL_MAX || call->metadata_capacity > KEPT_METADATA ||
         call->output.capacity > KEPT_SEGMENTS) {
-        arena_free(call->arena);
-        chain_deinit(&call->output);
-        grpc_frame_reader_deinit(&call->reader);
-        buf_deinit(&call->held);
-        free(call->metadata);
-        free(call);
+        call_free(call);
         return;
     }
     if (call->arena != NULL) arena_reset(call->arena);

@@ -160,9 +160,6 @@ const char *grpc_call_peer(const struct grpc_call *call);
 const char *grpc_call_peer_common_name(const struct grpc_call *call);
 /* NULL for local calls and when the call is not live. */
 struct transport *grpc_call_transport(const struct grpc_call *call);
-/* Bytes of request and response messages so far. */
-uint64_t grpc_call_bytes_received(const struct grpc_call *call);
-uint64_t grpc_call_bytes_sent(const struct grpc_call *call);
 
 /* Sends one message made of `count` parts (at most 2^31-1 bytes in all, else the call ends with grpc-go's
  * text). Takes the parts' blob references in every case. Returns the bytes that wait in this call now; 0 when

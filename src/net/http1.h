@@ -93,8 +93,5 @@ void http1_client_send_end(struct http1_client_request *request);
 /* on_done with ERROR_CANCELED before this returns; the connection is closed unless the request had not been
  * sent. */
 void http1_client_cancel(struct http1_client_request *request);
-/* Back-pressure on the response body. */
-void http1_client_pause(struct http1_client_request *request);
-void http1_client_resume(struct http1_client_request *request);
 
 #endif

@@ -1,5 +1,6 @@
 /* A small HTTP/1.1 client: one connection, requests one after the other. Handlers may do anything but free
  * the client from within; http1_client_free from a handler is put off to the next turn of the loop. */
+#include "base/container.h"
 #include "base/list.h"
 #include "base/memory.h"
 #include "net/address.h"
@@ -24,7 +25,6 @@ struct http1_client_request {
     bool reused;   /* sent on a connection that had served others */
     bool answered; /* bytes of a response have come */
     bool high;
-    bool paused;
     bool is_head;
     struct loop_timer timer;
     TAILQ_ENTRY(http1_client_request) link;
@@ -49,8 +49,7 @@ struct http1_client {
         size_t name, name_size, value, value_size;
     } * spans;
     size_t span_count, span_capacity;
-    bool in_value, in_headers, complete, keep_alive;
-    struct buf held; /* response bytes while paused */
+    bool in_value, in_headers, keep_alive;
     bool freed;
 };
 
@@ -88,7 +87,6 @@ static void work_later(struct http1_client *client)
 static void drop_connection(struct http1_client *client)
 {
     client->open = false;
-    buf_clear(&client->held);
     if (client->transport != NULL) transport_close(client->transport, NULL);
 }
 
@@ -105,7 +103,7 @@ static int on_message_begin(http_parser *parser)
     struct http1_client *client = parser->data;
     buf_clear(&client->text);
     client->span_count = 0;
-    client->in_value = client->complete = false;
+    client->in_value = false;
     client->in_headers = true;
     return 0;
 }
@@ -182,7 +180,7 @@ static int on_body(http_parser *parser, const char *at, size_t size)
     if (request == NULL) return -1;
     if (request->handler->on_body != NULL) request->handler->on_body(request, bytes_of(at, size));
     request = client->open ? current(client) : NULL;
-    if (request == NULL || request->paused) http_parser_pause(parser, 1);
+    if (request == NULL) http_parser_pause(parser, 1);
     return 0;
 }
 
@@ -190,7 +188,6 @@ static int on_message_complete(http_parser *parser)
 {
     struct http1_client *client = parser->data;
     if (parser->status_code >= 100 && parser->status_code < 200) return 0;
-    client->complete = true;
     client->keep_alive = http_should_keep_alive(parser) != 0;
     http_parser_pause(parser, 1);
     return 0;
@@ -237,7 +234,6 @@ static void send_next(struct http1_client *client)
     request->reused = client->served > 0;
     http_parser_init(&client->parser, HTTP_RESPONSE);
     client->parser.data = client;
-    client->complete = false;
     put(client, buf_bytes(&request->head));
     put_body(request);
 }
@@ -251,13 +247,13 @@ static void on_open(void *context)
     work_later(client);
 }
 
-static void response_complete(struct http1_client *client)
+/* more: bytes came behind it, which nobody asked for. */
+static void response_complete(struct http1_client *client, bool more)
 {
-    client->complete = false;
     struct http1_client_request *request = current(client);
     client->served++;
     bool whole = !request->stream_body || request->body_over;
-    if (!client->keep_alive || !whole || client->held.size > 0) drop_connection(client);
+    if (!client->keep_alive || !whole || more) drop_connection(client);
     request_done(request, NULL);
     work_later(client);
 }
@@ -278,11 +274,7 @@ static void client_input(struct http1_client *client, struct bytes input)
     if (!client->open) return;
     if (code == HPE_PAUSED) {
         http_parser_pause(&client->parser, 0);
-        buf_append(&client->held, input.data + used, input.size - used);
-        if (client->complete)
-            response_complete(client);
-        else if (client->transport != NULL)
-            transport_read_stop(client->transport);
+        response_complete(client, used < input.size);
     } else if (code != HPE_OK) {
         protocol_failed(client, http_errno_description(code));
     }
@@ -298,10 +290,7 @@ static void on_read(void *context, struct bytes bytes)
         return;
     }
     request->answered = true;
-    if (request->paused || client->held.size > 0)
-        buf_append_bytes(&client->held, bytes);
-    else
-        client_input(client, bytes);
+    client_input(client, bytes);
 }
 
 static void on_drain(void *context)
@@ -315,7 +304,7 @@ static void on_close(void *context, const struct error *error)
     bool was_open = client->open;
     client->transport = NULL;
     struct http1_client_request *request = current(client);
-    if (was_open && request != NULL && error == NULL && request->answered && client->held.size == 0) {
+    if (was_open && request != NULL && error == NULL && request->answered) {
         client_input(client, BYTES_EMPTY); /* the end of a response without a length */
         request = client->open ? current(client) : NULL;
     }
@@ -366,7 +355,6 @@ static void client_destroy(struct http1_client *client)
     free(client->server_name);
     free(client->spans);
     buf_deinit(&client->text);
-    buf_deinit(&client->held);
     free(client);
 }
 
@@ -382,8 +370,7 @@ static void tell_writable(struct http1_client_request *request)
 static void on_work(struct loop *loop, struct loop_deferred *deferred)
 {
     (void)loop;
-    struct http1_client *client =
-        (struct http1_client *)((char *)deferred - offsetof(struct http1_client, work));
+    struct http1_client *client = CONTAINER(deferred, struct http1_client, work);
     if (client->freed) {
         if (client->transport == NULL) client_destroy(client);
         return;
@@ -391,16 +378,8 @@ static void on_work(struct loop *loop, struct loop_deferred *deferred)
     struct http1_client_request *request = TAILQ_FIRST(&client->queue);
     if (request == NULL) return;
     if (client->open) {
-        if (!request->paused) transport_read_start(client->transport);
         if (!request->sent) send_next(client);
-        if (client->held.size > 0 && !request->paused) {
-            struct buf held = client->held;
-            client->held = (struct buf){0};
-            client_input(client, buf_bytes(&held));
-            buf_deinit(&held);
-        } else if (request->high) {
-            tell_writable(request);
-        }
+        if (request->high) tell_writable(request);
     } else if (client->transport == NULL && client->dialing == NULL) {
         client->dialing =
             transport_connect(client->loop, client->address, client->connect_timeout, on_dialed, client);
@@ -466,8 +445,7 @@ void http1_client_free(struct http1_client *client)
 static void on_deadline(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct http1_client_request *request =
-        (struct http1_client_request *)((char *)timer - offsetof(struct http1_client_request, timer));
+    struct http1_client_request *request = CONTAINER(timer, struct http1_client_request, timer);
     struct http1_client *client = request->client;
     if (request->sent) drop_connection(client);
     request_failed(request, ERROR_TIMEOUT, "context deadline exceeded");
@@ -551,15 +529,4 @@ void http1_client_cancel(struct http1_client_request *request)
     if (request->sent) drop_connection(client);
     request_failed(request, ERROR_CANCELED, "canceled");
     work_later(client);
-}
-
-void http1_client_pause(struct http1_client_request *request)
-{
-    request->paused = true;
-}
-
-void http1_client_resume(struct http1_client_request *request)
-{
-    request->paused = false;
-    work_later(request->client);
 }

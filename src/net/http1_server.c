@@ -1,6 +1,7 @@
 /* HTTP/1 connections of the serving side. One request at a time: while its response is not complete, what the
  * client has sent behind it waits in `held`. The parser is stopped at the end of the headers and of the
  * message, so that handlers never run inside it. */
+#include "base/container.h"
 #include "base/list.h"
 #include "base/memory.h"
 #include "net/http1.h"
@@ -526,8 +527,7 @@ static void exchange_complete(struct http1_connection *connection)
 static void on_work(struct loop *loop, struct loop_deferred *deferred)
 {
     (void)loop;
-    struct http1_connection *connection =
-        (struct http1_connection *)((char *)deferred - offsetof(struct http1_connection, work));
+    struct http1_connection *connection = CONTAINER(deferred, struct http1_connection, work);
     struct http_exchange *exchange = connection->exchange;
     if (connection->closing) return;
     if (exchange != NULL && connection->response_over) {
@@ -576,8 +576,7 @@ static void on_close(void *context, const struct error *error)
 static void on_timeout(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct http1_connection *connection =
-        (struct http1_connection *)((char *)timer - offsetof(struct http1_connection, timer));
+    struct http1_connection *connection = CONTAINER(timer, struct http1_connection, timer);
     connection->closing = true;
     transport_close(connection->transport, error_new(ERROR_TIMEOUT, "no request within the time limit"));
 }
@@ -617,8 +616,7 @@ void http1_server_accept(struct http1_server *server, struct transport *transpor
 static void on_closed(struct loop *loop, struct loop_deferred *deferred)
 {
     (void)loop;
-    struct http1_server *server =
-        (struct http1_server *)((char *)deferred - offsetof(struct http1_server, closed));
+    struct http1_server *server = CONTAINER(deferred, struct http1_server, closed);
     if (server->done == NULL) return;
     void (*done)(void *context) = server->done;
     server->done = NULL;
@@ -638,7 +636,7 @@ static void cut(struct http1_server *server, bool idle_only)
 static void on_drain_over(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    cut((struct http1_server *)((char *)timer - offsetof(struct http1_server, drain)), false);
+    cut(CONTAINER(timer, struct http1_server, drain), false);
 }
 
 struct http1_server *http1_server_new(struct loop *loop, const struct http1_server_config *config)

@@ -1,6 +1,7 @@
 /* HTTP exchanges on streams of an HTTP/2 connection that gRPC shares with other requests (TLS ports). */
 #include "base/memory.h"
 #include "net/grpc_internal.h"
+#include "net/http2_output.h"
 #include "net/http_internal.h"
 
 #include <assert.h>
@@ -36,14 +37,9 @@ static ssize_t on_data_read(nghttp2_session *session, int32_t stream_id, uint8_t
     (void)buffer;
     (void)user_data;
     struct http2_exchange *stream = source->ptr;
-    if (stream->output.size == 0 && !stream->response_over) {
-        stream->data_deferred = true;
-        return NGHTTP2_ERR_DEFERRED;
-    }
-    size_t part = stream->output.size < length ? stream->output.size : length;
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (part == stream->output.size && stream->response_over) *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return (ssize_t)part;
+    ssize_t part = http2_output_part(&stream->output, stream->response_over, length, flags);
+    if (part == NGHTTP2_ERR_DEFERRED) stream->data_deferred = true;
+    return part;
 }
 
 static void wake(struct http2_exchange *stream)

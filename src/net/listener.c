@@ -1,5 +1,6 @@
 #include "net/listener.h"
 
+#include "base/container.h"
 #include "base/memory.h"
 #include "net/address.h"
 
@@ -117,7 +118,7 @@ static void pause_accepting(struct listener *listener)
 static void on_pause_over(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct listener *listener = (struct listener *)((char *)timer - offsetof(struct listener, pause));
+    struct listener *listener = CONTAINER(timer, struct listener, pause);
     if (listener->connection_limit != 0 && listener_connections(listener) >= listener->connection_limit) {
         loop_timer_set(listener->loop, &listener->pause, clock_monotonic() + ACCEPT_PAUSE);
     } else {

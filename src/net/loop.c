@@ -1,5 +1,6 @@
 #include "net/loop.h"
 
+#include "base/container.h"
 #include "base/memory.h"
 
 #include <assert.h>
@@ -257,7 +258,7 @@ static void on_wake(uv_async_t *handle)
     struct mail *mail = mailbox_take(&loop->mailbox);
     while (mail != NULL) {
         struct mail *next = mail->next;
-        struct loop_task *task = (struct loop_task *)((char *)mail - offsetof(struct loop_task, mail));
+        struct loop_task *task = CONTAINER(mail, struct loop_task, mail);
         task->run(loop, task);
         mail = next;
     }
@@ -294,11 +295,6 @@ void loop_post_end(void)
     for (size_t i = 0; i < wakes.count; i++) uv_async_send(&wakes.loops[i]->wake);
     wakes.count = 0;
     wakes.gathering = false;
-}
-
-size_t loop_waiting(struct loop *loop)
-{
-    return mailbox_waiting(&loop->mailbox);
 }
 
 /* ---- life ---- */

@@ -62,8 +62,6 @@ void loop_post(struct loop *loop, struct loop_task *task);
  * at the end only, so that it finds all of them. Do not nest. */
 void loop_post_begin(void);
 void loop_post_end(void);
-/* About how many tasks wait; any thread. */
-size_t loop_waiting(struct loop *loop);
 
 /* A timer costs no system call and no allocation: embed it. Zero-initialised is valid and not set. */
 struct loop_timer {

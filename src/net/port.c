@@ -1,5 +1,6 @@
 #include "net/port.h"
 
+#include "base/container.h"
 #include "base/memory.h"
 
 #include <assert.h>
@@ -115,7 +116,7 @@ static void on_close(void *context, const struct error *error)
 static void on_timeout(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct sniffer *sniffer = (struct sniffer *)((char *)timer - offsetof(struct sniffer, timer));
+    struct sniffer *sniffer = CONTAINER(timer, struct sniffer, timer);
     transport_close(sniffer->transport, error_new(ERROR_TIMEOUT, "nothing was asked within the time limit"));
 }
 

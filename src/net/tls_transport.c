@@ -10,6 +10,7 @@
 #include "net/tls_internal.h"
 
 #include "base/buf.h"
+#include "base/container.h"
 #include "base/memory.h"
 #include "net/tls_names.h"
 
@@ -384,7 +385,7 @@ static void shake(struct secure *secure)
 static void on_work(struct loop *loop, struct loop_deferred *deferred)
 {
     (void)loop;
-    struct secure *secure = (struct secure *)((char *)deferred - offsetof(struct secure, work));
+    struct secure *secure = CONTAINER(deferred, struct secure, work);
     if (secure->transport.state == TRANSPORT_HANDSHAKE && !secure->opened && secure->check == NULL)
         shake(secure);
     else if (secure->transport.state == TRANSPORT_OPEN && secure->held.size > 0)
@@ -478,7 +479,7 @@ static const struct transport_handler inner_handler = {
 static void on_timeout(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct secure *secure = (struct secure *)((char *)timer - offsetof(struct secure, timer));
+    struct secure *secure = CONTAINER(timer, struct secure, timer);
     bool late = secure->transport.state == TRANSPORT_HANDSHAKE;
     transport_close(&secure->transport,
                     late ? error_new(ERROR_TIMEOUT, "tls: the handshake was not over in time") : NULL);

@@ -1,12 +1,14 @@
 #include "net/transport.h"
 
+#include "base/container.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
 static void on_flush_time(struct loop *loop, struct loop_deferred *deferred)
 {
     (void)loop;
-    struct transport *transport = (struct transport *)((char *)deferred - offsetof(struct transport, flush));
+    struct transport *transport = CONTAINER(deferred, struct transport, flush);
     transport_flush(transport);
 }
 

@@ -61,8 +61,6 @@ enum transport_state {
     TRANSPORT_CLOSED,
 };
 
-enum { TRANSPORT_ADDRESS_SIZE = 128 };
-
 /* Fields are the implementations' business; users call the functions below. */
 struct transport {
     const struct transport_operations *operations;

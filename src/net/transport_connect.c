@@ -1,4 +1,5 @@
 /* Connecting: resolve, then try each address in turn. */
+#include "base/container.h"
 #include "base/memory.h"
 #include "net/address.h"
 #include "net/transport.h"
@@ -183,7 +184,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
 static void on_later(struct loop *loop, struct loop_deferred *deferred)
 {
     (void)loop;
-    try_next((struct transport_connect *)((char *)deferred - offsetof(struct transport_connect, later)));
+    try_next(CONTAINER(deferred, struct transport_connect, later));
 }
 
 /* Lets go of whatever is under way; the object is freed when that has ended. */
@@ -202,8 +203,7 @@ static void abandon(struct transport_connect *connect)
 static void on_timeout(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct transport_connect *connect =
-        (struct transport_connect *)((char *)timer - offsetof(struct transport_connect, timeout));
+    struct transport_connect *connect = CONTAINER(timer, struct transport_connect, timeout);
     if (connect->next > 0) {
         note_failure(connect, &connect->targets[connect->next - 1], "i/o timeout");
     } else if (connect->error == NULL) {

@@ -1,5 +1,6 @@
 #include "net/transport_memory.h"
 
+#include "base/container.h"
 #include "base/memory.h"
 
 #include <assert.h>
@@ -47,7 +48,7 @@ static void memory_flush(struct transport *transport)
 static void on_closing_time(struct loop *loop, struct loop_deferred *deferred)
 {
     (void)loop;
-    struct memory *memory = (struct memory *)((char *)deferred - offsetof(struct memory, closing));
+    struct memory *memory = CONTAINER(deferred, struct memory, closing);
     transport_closed(&memory->transport);
 }
 

@@ -1,4 +1,5 @@
 /* TCP and unix sockets by libuv. */
+#include "base/container.h"
 #include "base/memory.h"
 #include "net/address.h"
 #include "net/transport.h"
@@ -95,7 +96,7 @@ static void write_failed(struct stream *stream, int status)
 static void on_linger_over(struct loop *loop, struct loop_timer *timer)
 {
     (void)loop;
-    struct stream *stream = (struct stream *)((char *)timer - offsetof(struct stream, linger));
+    struct stream *stream = CONTAINER(timer, struct stream, linger);
     transport_close(&stream->transport, NULL);
 }
 

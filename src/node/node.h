@@ -20,9 +20,12 @@
  * given with each node_tick and held until the next; wall-clock milliseconds are only used to make request
  * and lease ids unique.
  *
- * Life of a write:   submit ─▶ propose ─▶ log write ∥ peers ─▶ committed ─▶ applied to mvcc and the active
- * batch ─▶ reply Life of a read:    submit ─▶ one ReadIndex round for all that wait ─▶ applied up to it ─▶
- * served, in slices if large ─▶ reply
+ * Life of a request:
+ *
+ *     a write   submit ─▶ propose ─▶ log write ∥ peers ─▶ committed ─▶ applied to mvcc and the active
+ *               batch ─▶ reply
+ *     a read    submit ─▶ one ReadIndex round for all that wait ─▶ applied up to it ─▶ served, in slices
+ *               if large ─▶ reply
  *
  * Life of a snapshot, from a leader to a member that is behind everything the leader's log still holds:
  *

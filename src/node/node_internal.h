@@ -8,11 +8,13 @@
  *   snapshot.c  snapshots: own ones on disk, those sent, those received
  *   members.c   configuration changes, publishing the member, cluster version
  *   member_change.c  MemberAdd and its kin, on their way into the log
+ *   orders.c    what an operator orders: MoveLeader, Downgrade
  *   alarms.c    the alarm rows
  *   authorize.c      who asks, and whether it may
  *   authentication.c users, roles and logins: what their entries do
  *   watching.c  watch requests of streams
  *   recover.c   node_new, the state that is built from a backend
+ *   observe.c   how long things take: metrics and warnings
  */
 #ifndef NODE_NODE_INTERNAL_H
 #define NODE_NODE_INTERNAL_H
@@ -29,9 +31,9 @@
 #include "mvcc/kv_check.h"
 #include "mvcc/watch.h"
 #include "node/node.h"
-
 #include "raft/memory_storage.h"
 #include "storage/backend.h"
+
 #include <protobuf-c/protobuf-c.h>
 
 #define NODE_SECOND      INT64_C(1000000000)
@@ -438,7 +440,7 @@ uint64_t node_alarm_raise(struct node *node, int type);
 uint64_t node_alarm_no_space(struct node *node); /* tells it, too */
 void node_show_alarms(struct node *node);        /* in the metrics */
 
-/* ---- durations (observe.c) ---- */
+/* ---- observe.c ---- */
 
 /* Something that was applied or served. */
 struct node_observation {

@@ -1,7 +1,6 @@
 /* Writes on their way into the log. A request's bytes go into the entry as they were received:
  *
- *     InternalRaftRequest { <field of its kind>: request bytes, 100 header: { 1 ID, 2 user, 3 auth revision }
- * }
+ *     InternalRaftRequest { <field of its kind>: request bytes, 100 header: {1 ID, 2 user, 3 auth revision} }
  *
  * and its waiter is kept under that ID until the entry is applied here. A request that times out or is
  * cancelled only loses its waiter: the entry may still be applied. */

@@ -2,8 +2,8 @@
  * read began: one ReadIndex round through the leader gives an index for all reads that wait (Raft
  * dissertation, 6.4), and they are served when that is applied.
  *
- *     submit ─▶ reads_waiting ─▶ reads_asked ─▶ reads_confirmed ─▶ served, or ─▶ jobs (large ranges, hashes:
- * slice by slice) └ serializable and local calls: reads_local, served in the same run
+ *     linearizable          ─▶ reads_waiting ─▶ reads_asked ─▶ reads_confirmed ─┬─▶ served at once, or
+ *     serializable, local   ─▶ reads_local, looked at in the same run ──────────┘   jobs: slice by slice
  *
  * Every ReadIndex request sent has an id of its own, also when it repeats one: an answer counts only when its
  * id belongs to the present round and the leader has not changed, otherwise a delayed answer could confirm a

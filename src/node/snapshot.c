@@ -3,8 +3,8 @@
  * Own. A point (index, term, membership) up to which the backend is known to be committed, so that the log on
  * disk before it is not needed any more:
  *
- *     applied - last snapshot > snapshot_count ─▶ seal the backend ─▶ committed ─▶ .snap + WAL record ─▶ old
- * segments go
+ *     applied - last snapshot > snapshot_count ─▶ seal the backend ─▶ committed ─▶ .snap + WAL record ─▶
+ *     old segments go
  *
  * Sent. Raft's RAFT_SNAP only says that somebody needs one. It is held until the backend is sealed: what is
  * applied at that moment is what the batch completes and what the message says, so the image that is read

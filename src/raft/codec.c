@@ -3,8 +3,9 @@
  *     Entry             1 Type, 2 Term, 3 Index, 4 Data
  *     SnapshotMetadata  1 conf_state, 2 index, 3 term
  *     Snapshot          1 data, 2 metadata
- *     Message           1 type, 2 to, 3 from, 4 term, 5 logTerm, 6 index, 7 entries, 8 commit, 9 snapshot, 10
- * reject, 11 rejectHint, 12 context, 13 vote, 14 responses HardState         1 term, 2 vote, 3 commit
+ *     Message           1 type, 2 to, 3 from, 4 term, 5 logTerm, 6 index, 7 entries, 8 commit, 9 snapshot,
+ *                       10 reject, 11 rejectHint, 12 context, 13 vote, 14 responses
+ *     HardState         1 term, 2 vote, 3 commit
  *     ConfState         1 voters, 2 learners, 3 voters_outgoing, 4 learners_next, 5 auto_leave
  *     ConfChange        1 id, 2 type, 3 node_id, 4 context
  *     ConfChangeSingle  1 type, 2 node_id

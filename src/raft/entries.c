@@ -70,13 +70,6 @@ void raft_entries_truncate(struct raft_entries *entries, size_t count)
     entries->count = count;
 }
 
-struct raft_entries raft_entries_take(struct raft_entries *entries)
-{
-    struct raft_entries taken = *entries;
-    *entries = (struct raft_entries){0};
-    return taken;
-}
-
 uint64_t raft_entry_encoded_size(const struct raft_entry *entry)
 {
     uint64_t size = 1 + wire_varint_size(entry->term) + 1 + wire_varint_size(entry->index);

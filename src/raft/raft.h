@@ -13,9 +13,13 @@
  *         while (raft_has_ready(raft)) {
  *             struct raft_ready ready;
  *             raft_take_ready(raft, &ready);
- *             save hard_state, entries and snapshot; sync if must_sync (storing entry i discards stored
- * entries >= i); send messages; apply the snapshot, then committed_entries (calling raft_apply_conf_change
- * for conf changes); raft_advance(raft); raft_ready_deinit(&ready);
+ *             save hard_state, entries and snapshot; sync if must_sync
+ *                 (storing entry i discards stored entries >= i);
+ *             send messages;
+ *             apply the snapshot, then committed_entries
+ *                 (calling raft_apply_conf_change for conf changes);
+ *             raft_advance(raft);
+ *             raft_ready_deinit(&ready);
  *         }
  *     }
  *
@@ -106,8 +110,6 @@ void raft_entries_append_owned(struct raft_entries *entries, struct raft_entry e
 void raft_entries_drop_front(struct raft_entries *entries, size_t count);
 /* Keeps the first `count`. */
 void raft_entries_truncate(struct raft_entries *entries, size_t count);
-/* Hands the content over and leaves `entries` empty. */
-struct raft_entries raft_entries_take(struct raft_entries *entries);
 /* Bytes of the entry as raftpb.Entry when fields are left out that are absent; what every size limit counts.
  */
 uint64_t raft_entry_encoded_size(const struct raft_entry *entry);
@@ -496,7 +498,6 @@ uint64_t raft_term_at(const struct raft *raft, uint64_t index);
 /* Entries [low, high) for display and checks, at most max_size encoded bytes. */
 enum raft_result raft_entries_between(const struct raft *raft, uint64_t low, uint64_t high, uint64_t max_size,
                                       struct raft_entries *entries);
-bool raft_has_leader(const struct raft *raft);
 /* Overrides the random timeout until the next role or term change: for tests and the laboratory. 0 < ticks.
  */
 void raft_set_randomized_election_timeout(struct raft *raft, uint32_t ticks);

@@ -53,11 +53,6 @@ enum raft_result raft_entries_between(const struct raft *raft, uint64_t low, uin
     return raft_log_slice(&raft->log, low, high, max_size, entries);
 }
 
-bool raft_has_leader(const struct raft *raft)
-{
-    return raft->lead != RAFT_NONE;
-}
-
 void raft_set_randomized_election_timeout(struct raft *raft, uint32_t ticks)
 {
     assert(ticks > 0);

@@ -73,6 +73,16 @@ static void happen_to(struct sim_cluster *cluster, size_t member, enum sim_event
            &(const struct sim_event){.at = cluster->now, .kind = kind, .member = member, .peer = member});
 }
 
+static void happen_between(const struct place *place, size_t peer, enum sim_event_kind kind,
+                           const struct raft_message *message)
+{
+    happen(place->cluster, &(const struct sim_event){.at = place->cluster->now,
+                                                     .kind = kind,
+                                                     .member = place->number,
+                                                     .peer = peer,
+                                                     .message = message});
+}
+
 /* ---- clocks ---- */
 
 static int64_t local_time(const struct place *place, int64_t now)
@@ -125,11 +135,7 @@ static void on_peer_message(void *context, const struct raft_message *message)
         node_peer_unreachable(node, message->to);
         return;
     }
-    happen(cluster, &(const struct sim_event){.at = cluster->now,
-                                              .kind = SIM_EVENT_SEND,
-                                              .member = place->number,
-                                              .peer = to,
-                                              .message = message});
+    happen_between(place, to, SIM_EVENT_SEND, message);
     if (sim_network_send(cluster->network, place->number, to, message, cluster->now) == SIM_UNREACHABLE)
         node_peer_unreachable(node, message->to);
 }
@@ -143,11 +149,7 @@ static void on_snapshot(void *context, const struct raft_message *message, struc
         node_snapshot_reported(sim_member_node(place->member), message->to, false);
         return;
     }
-    happen(cluster, &(const struct sim_event){.at = cluster->now,
-                                              .kind = SIM_EVENT_SEND,
-                                              .member = place->number,
-                                              .peer = to,
-                                              .message = message});
+    happen_between(place, to, SIM_EVENT_SEND, message);
     int64_t time = (int64_t)rng_below(&cluster->rng, (uint64_t)TRANSFER_MAX);
     sim_network_send_image(cluster->network, place->number, to, message, image,
                            sim_member_lives(place->member), time, cluster->now);
@@ -360,11 +362,7 @@ static void hand_over(struct place *place, const struct sim_packet *packet)
         raft_message_deinit(&message);
         return;
     }
-    happen(place->cluster, &(const struct sim_event){.at = place->cluster->now,
-                                                     .kind = SIM_EVENT_DELIVER,
-                                                     .member = place->number,
-                                                     .peer = packet->from,
-                                                     .message = &message});
+    happen_between(place, packet->from, SIM_EVENT_DELIVER, &message);
     sim_member_message(place->member, &message);
     raft_message_deinit(&message);
 }

@@ -30,16 +30,6 @@ void datadir_deinit(struct datadir *datadir)
     *datadir = (struct datadir){0};
 }
 
-static char *parent_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL) return mem_strdup(".");
-    if (slash == path) return mem_strdup("/");
-    char *parent = mem_strdup(path);
-    parent[slash - path] = '\0';
-    return parent;
-}
-
 struct error *datadir_probe(struct fs *fs, const char *directory)
 {
     char *path = mem_printf("%s/.touch", directory);
@@ -81,7 +71,7 @@ static struct error *make_durably(struct fs *fs, const char *directory)
     bool exists = false;
     TRY(fs_exists(fs, directory, &exists));
     if (exists) return NULL;
-    char *parent = parent_of(directory);
+    char *parent = fs_parent(directory);
     struct error *error = NULL;
     if (strcmp(parent, directory) != 0) error = make_durably(fs, parent);
     if (error == NULL) error = fs_make_directory(fs, directory);
@@ -95,7 +85,7 @@ static struct error *make_durably(struct fs *fs, const char *directory)
  * on them. */
 static struct error *settle_names(struct fs *fs, const char *directory)
 {
-    char *parent = parent_of(directory);
+    char *parent = fs_parent(directory);
     struct error *error = fs_sync_directory(fs, directory);
     if (error == NULL) error = fs_sync_directory(fs, parent);
     free(parent);
@@ -124,7 +114,7 @@ static struct error *settle_log(struct fs *fs, const char *directory)
 
 struct error *datadir_create(const struct datadir *datadir, struct fs *fs, const struct logger *logger)
 {
-    char *wal_parent = parent_of(datadir->wal);
+    char *wal_parent = fs_parent(datadir->wal);
     const struct {
         const char *path;
         const char *what;

@@ -1,6 +1,7 @@
 #include "storage/fs.h"
 
 #include "base/buf.h"
+#include "base/memory.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -168,4 +169,14 @@ struct error *fs_read_file(struct fs *fs, const char *path, size_t limit, struct
     if (error == NULL) return close_error;
     error_free(close_error);
     return error;
+}
+
+char *fs_parent(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL) return mem_strdup(".");
+    if (slash == path) return mem_strdup("/");
+    char *parent = mem_strdup(path);
+    parent[slash - path] = '\0';
+    return parent;
 }

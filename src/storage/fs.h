@@ -135,6 +135,9 @@ struct error *fs_file_map(struct fs_file *file, uint64_t length, const uint8_t *
 void fs_file_unmap(struct fs_file *file, const uint8_t *data, uint64_t length);
 void fs_file_forget(struct fs_file *file, const uint8_t *data, uint64_t length);
 
+/* The folder that a path's last part lies in: "." without a slash. New string. */
+char *fs_parent(const char *path) __attribute__((returns_nonnull, warn_unused_result));
+
 /* A whole small file at once; the buf (emptied first) gets its content. ERROR_LIMIT when it is larger than
  * `limit`. */
 struct error *fs_read_file(struct fs *fs, const char *path, size_t limit, struct buf *content)

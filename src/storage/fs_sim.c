@@ -1,15 +1,9 @@
-/* The names, handles, locks and faults of the simulated disk; sim_content.c has the bytes.
- *
- * Every folder has two tables of names: the one programs see and the one on the platter. A change of names
- * goes into the first at once and onto one list of pending changes, in order. sync_directory applies the
- * pending changes of that folder to the platter's table; a crash applies some prefix of each folder's and
- * makes the result the visible table.
- */
+/* The handles, locks, power and faults of the simulated disk; sim_names.c has the folders, sim_content.c the
+ * bytes. */
 #include "storage/fs_sim.h"
 
-#include "base/list.h"
 #include "base/rng.h"
-#include "storage/sim_content.h"
+#include "storage/sim_names.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -19,55 +13,14 @@
 
 static const uint64_t DEFAULT_FILE_SIZE = (uint64_t)1 << 30;
 
-enum { PAGE = 4096, NAME_LIMIT = 255 };
-
-struct sim_inode;
-
-struct sim_name {
-    char *name;
-    struct sim_inode *inode;
-    UT_hash_handle hh;
-};
-
-struct sim_inode {
-    uint64_t number;
-    unsigned references; /* names in any table, pending changes, handles, the root */
-    bool is_directory;
-    unsigned mode;
-    bool stopped;           /* scratch of apply_crash: later changes of this folder are lost */
-    struct sim_inode *copy; /* scratch of fs_sim_clone */
-    /* a folder */
-    struct sim_name *visible;
-    struct sim_name *durable;
-    /* a file */
-    struct sim_content content;
-    unsigned shared_locks;
-    bool exclusive_lock;
-    bool segment_lock;
-    LIST_ENTRY(sim_inode) link;
-};
-
-/* Removes a name, gives one, or both at once for a rename. Each folder and inode is referenced. */
-struct sim_change {
-    struct sim_inode *from; /* NULL: nothing is removed */
-    char *from_name;
-    struct sim_inode *to; /* NULL: nothing is added */
-    char *to_name;
-    struct sim_inode *inode; /* what gets the name */
-    TAILQ_ENTRY(sim_change) link;
-};
-
-TAILQ_HEAD(sim_changes, sim_change);
+enum { PAGE = 4096 };
 
 struct fs_sim {
     struct fs base;
     pthread_mutex_t mutex; /* recursive: hooks run under it */
     struct fs_sim_options options;
     struct rng rng;
-    struct sim_inode *root;
-    LIST_HEAD(, sim_inode) inodes;
-    struct sim_changes changes;
-    uint64_t next_inode;
+    struct sim_names names;
     uint64_t generation; /* handles of an earlier one are dead */
     size_t open_files;
     bool powered_off;
@@ -107,194 +60,6 @@ static void unlock_sim(struct fs_sim *sim)
     int result = pthread_mutex_unlock(&sim->mutex);
     assert(result == 0);
     (void)result;
-}
-
-/* --- inodes and names --- */
-
-static struct sim_inode *inode_new(struct fs_sim *sim, bool is_directory, unsigned mode)
-{
-    struct sim_inode *inode = mem_zalloc(1, sizeof(*inode));
-    inode->number = sim->next_inode++;
-    inode->is_directory = is_directory;
-    inode->mode = mode;
-    if (!is_directory) sim_content_init(&inode->content, sim->options.file_size);
-    LIST_INSERT_HEAD(&sim->inodes, inode, link);
-    return inode;
-}
-
-static struct sim_inode *inode_ref(struct sim_inode *inode)
-{
-    inode->references++;
-    return inode;
-}
-
-static void table_clear(struct sim_name **table);
-
-static void inode_unref(struct sim_inode *inode)
-{
-    assert(inode->references > 0);
-    if (--inode->references > 0) return;
-    table_clear(&inode->visible);
-    table_clear(&inode->durable);
-    if (!inode->is_directory) sim_content_deinit(&inode->content);
-    LIST_REMOVE(inode, link);
-    free(inode);
-}
-
-static struct sim_inode *table_get(struct sim_name *table, const char *name)
-{
-    struct sim_name *found = NULL;
-    HASH_FIND_STR(table, name, found);
-    return found == NULL ? NULL : found->inode;
-}
-
-static void table_drop(struct sim_name **table, struct sim_name *name)
-{
-    HASH_DEL(*table, name);
-    inode_unref(name->inode);
-    free(name->name);
-    free(name);
-}
-
-static void table_remove(struct sim_name **table, const char *name)
-{
-    struct sim_name *found = NULL;
-    HASH_FIND_STR(*table, name, found);
-    if (found != NULL) table_drop(table, found);
-}
-
-static void table_put(struct sim_name **table, const char *name, struct sim_inode *inode)
-{
-    inode_ref(inode);
-    table_remove(table, name);
-    struct sim_name *entry = mem_zalloc(1, sizeof(*entry));
-    entry->name = mem_strdup(name);
-    entry->inode = inode;
-    HASH_ADD_KEYPTR(hh, *table, entry->name, strlen(entry->name), entry);
-}
-
-static void table_clear(struct sim_name **table)
-{
-    struct sim_name *name, *next;
-    HASH_ITER (hh, *table, name, next) {
-        table_drop(table, name);
-    }
-}
-
-/* --- pending changes of names --- */
-
-static void change_apply(const struct sim_change *change, bool durable)
-{
-    if (change->from != NULL)
-        table_remove(durable ? &change->from->durable : &change->from->visible, change->from_name);
-    if (change->to != NULL)
-        table_put(durable ? &change->to->durable : &change->to->visible, change->to_name, change->inode);
-}
-
-static void change_free(struct fs_sim *sim, struct sim_change *change)
-{
-    TAILQ_REMOVE(&sim->changes, change, link);
-    if (change->from != NULL) inode_unref(change->from);
-    if (change->to != NULL) inode_unref(change->to);
-    if (change->inode != NULL) inode_unref(change->inode);
-    free(change->from_name);
-    free(change->to_name);
-    free(change);
-}
-
-static struct sim_change *change_append(struct fs_sim *sim, struct sim_inode *from, const char *from_name,
-                                        struct sim_inode *to, const char *to_name, struct sim_inode *inode)
-{
-    struct sim_change *change = mem_zalloc(1, sizeof(*change));
-    if (from != NULL) {
-        change->from = inode_ref(from);
-        change->from_name = mem_strdup(from_name);
-    }
-    if (to != NULL) {
-        change->to = inode_ref(to);
-        change->to_name = mem_strdup(to_name);
-        change->inode = inode_ref(inode);
-    }
-    TAILQ_INSERT_TAIL(&sim->changes, change, link);
-    return change;
-}
-
-static void change_names(struct fs_sim *sim, struct sim_inode *from, const char *from_name,
-                         struct sim_inode *to, const char *to_name, struct sim_inode *inode)
-{
-    change_apply(change_append(sim, from, from_name, to, to_name, inode), false);
-}
-
-static bool change_touches(const struct sim_change *change, const struct sim_inode *directory)
-{
-    return change->from == directory || change->to == directory;
-}
-
-/* Makes the changes of one folder durable. One that also touches another folder takes that folder's earlier
- * ones along, for they are kept in order. */
-static void commit_changes(struct fs_sim *sim, struct sim_inode *directory, const struct sim_change *until)
-{
-    struct sim_change *change = TAILQ_FIRST(&sim->changes);
-    while (change != NULL && change != until) {
-        if (!change_touches(change, directory)) {
-            change = TAILQ_NEXT(change, link);
-            continue;
-        }
-        struct sim_inode *other = change->from == directory ? change->to : change->from;
-        if (other != NULL && other != directory) commit_changes(sim, other, change);
-        struct sim_change *next = TAILQ_NEXT(change, link);
-        change_apply(change, true);
-        change_free(sim, change);
-        change = next;
-    }
-}
-
-/* --- paths --- */
-
-/* Cuts the next part off *path: false at the end. "." counts for nothing. */
-static bool next_part(const char **path, char part[NAME_LIMIT + 1], bool *valid)
-{
-    for (;;) {
-        while (**path == '/') (*path)++;
-        size_t length = strcspn(*path, "/");
-        if (length == 0) return false;
-        if (length > NAME_LIMIT || (length == 2 && strncmp(*path, "..", 2) == 0)) {
-            *valid = false;
-            return false;
-        }
-        memcpy(part, *path, length);
-        part[length] = '\0';
-        *path += length;
-        if (strcmp(part, ".") != 0) return true;
-    }
-}
-
-struct sim_place {
-    struct sim_inode *directory; /* NULL for the root itself */
-    char name[NAME_LIMIT + 1];
-    struct sim_inode *inode; /* NULL: nothing has this name */
-};
-
-/* Walks to the folder of the last part. An errno, or 0. */
-static int find_place(struct fs_sim *sim, const char *path, struct sim_place *place)
-{
-    *place = (struct sim_place){.inode = sim->root};
-    bool valid = true;
-    char part[NAME_LIMIT + 1];
-    while (next_part(&path, part, &valid)) {
-        if (place->inode == NULL) return ENOENT;
-        if (!place->inode->is_directory) return ENOTDIR;
-        place->directory = place->inode;
-        memcpy(place->name, part, sizeof(part));
-        place->inode = table_get(place->directory->visible, part);
-    }
-    return valid ? 0 : EINVAL;
-}
-
-static struct sim_inode *find_inode(struct fs_sim *sim, const char *path)
-{
-    struct sim_place place;
-    return find_place(sim, path, &place) == 0 ? place.inode : NULL;
 }
 
 /* --- faults and power --- */
@@ -387,7 +152,7 @@ static uint64_t used(struct fs_sim *sim)
 {
     uint64_t total = 0;
     const struct sim_inode *inode;
-    LIST_FOREACH (inode, &sim->inodes, link) {
+    LIST_FOREACH (inode, &sim->names.inodes, link) {
         if (!inode->is_directory) total += inode->content.accessible;
     }
     return total;
@@ -426,7 +191,7 @@ static struct error *sim_close(struct fs_file *base)
     struct fs_sim *sim = file->sim;
     lock_sim(sim);
     drop_locks(file);
-    inode_unref(file->inode);
+    sim_inode_unref(file->inode);
     assert(sim->open_files > 0);
     sim->open_files--;
     unlock_sim(sim);
@@ -435,22 +200,14 @@ static struct error *sim_close(struct fs_file *base)
     return NULL;
 }
 
-static bool has_name(const struct fs_sim *sim, const struct sim_inode *inode)
-{
-    const struct sim_inode *folder;
-    LIST_FOREACH (folder, &sim->inodes, link)
-        for (const struct sim_name *name = folder->visible; name != NULL; name = name->hh.next)
-            if (name->inode == inode) return true;
-    return false;
-}
-
 /* The content goes even when the loss of the name is not durable: a caller that is too early shall notice. */
 static struct error *sim_discard(struct fs_file *base)
 {
     struct sim_file *file = file_of(base);
     lock_sim(file->sim);
     bool alive = !file->sim->powered_off && file->generation == file->sim->generation;
-    if (alive && !has_name(file->sim, file->inode)) sim_content_resize(&file->inode->content, 0);
+    if (alive && !sim_inode_has_name(&file->sim->names, file->inode))
+        sim_content_resize(&file->inode->content, 0);
     unlock_sim(file->sim);
     return sim_close(base);
 }
@@ -658,15 +415,15 @@ static const struct fs_file_vtable sim_file_vtable = {
 static struct error *open_locked(struct fs_sim *sim, const char *path, unsigned flags, struct fs_file **file)
 {
     struct sim_place place;
-    int system = find_place(sim, path, &place);
+    int system = sim_names_find(&sim->names, path, &place);
     if (system == 0 && place.inode == NULL && (flags & FS_CREATE) == 0) system = ENOENT;
     if (system == 0 && place.inode != NULL && (flags & FS_EXCLUSIVE) != 0) system = EEXIST;
     if (system == 0 && place.inode != NULL && place.inode->is_directory) system = EISDIR;
     if (system != 0) return error_system(system, "open %s", path);
     TRY(begin(sim, place.inode == NULL ? FS_SIM_CREATE : FS_SIM_OPEN, path, NULL));
     if (place.inode == NULL) {
-        place.inode = inode_new(sim, false, (flags & FS_UMASK_MODE) != 0 ? 0644 : 0600);
-        change_names(sim, NULL, NULL, place.directory, place.name, place.inode);
+        place.inode = sim_inode_new(&sim->names, false, (flags & FS_UMASK_MODE) != 0 ? 0644 : 0600);
+        sim_names_change(&sim->names, NULL, NULL, place.directory, place.name, place.inode);
     } else if ((flags & FS_TRUNCATE) != 0) {
         TRY(begin(sim, FS_SIM_TRUNCATE, path, NULL));
         sim_content_resize(&place.inode->content, 0);
@@ -674,7 +431,7 @@ static struct error *open_locked(struct fs_sim *sim, const char *path, unsigned 
     struct sim_file *opened = mem_alloc(sizeof(*opened));
     *opened = (struct sim_file){.base = {.vtable = &sim_file_vtable},
                                 .sim = sim,
-                                .inode = inode_ref(place.inode),
+                                .inode = sim_inode_ref(place.inode),
                                 .path = mem_strdup(path),
                                 .generation = sim->generation,
                                 .writable = (flags & FS_WRITE) != 0};
@@ -695,15 +452,15 @@ static struct error *sim_open(struct fs *fs, const char *path, unsigned flags, s
 static struct error *make_directories(struct fs_sim *sim, const char *path)
 {
     const char *rest = path;
-    struct sim_inode *directory = sim->root;
+    struct sim_inode *directory = sim->names.root;
     bool valid = true;
-    char part[NAME_LIMIT + 1];
-    while (next_part(&rest, part, &valid)) {
-        struct sim_inode *inode = table_get(directory->visible, part);
+    char part[SIM_NAME_MAX + 1];
+    while (sim_path_next(&rest, part, &valid)) {
+        struct sim_inode *inode = sim_names_get(directory, part);
         if (inode == NULL) {
             TRY(begin(sim, FS_SIM_MAKE_DIRECTORY, path, NULL));
-            inode = inode_new(sim, true, 0700);
-            change_names(sim, NULL, NULL, directory, part, inode);
+            inode = sim_inode_new(&sim->names, true, 0700);
+            sim_names_change(&sim->names, NULL, NULL, directory, part, inode);
         }
         if (!inode->is_directory) return error_system(ENOTDIR, "mkdir %s", path);
         directory = inode;
@@ -721,43 +478,24 @@ static struct error *sim_make_directory(struct fs *fs, const char *path)
     return error;
 }
 
-static void copy_names(const struct sim_inode *directory, char ***names, size_t *count)
-{
-    size_t total = HASH_COUNT(directory->visible);
-    if (total == 0) return;
-    *names = mem_zalloc(total, sizeof(**names));
-    for (const struct sim_name *name = directory->visible; name != NULL; name = name->hh.next)
-        (*names)[(*count)++] = mem_strdup(name->name);
-    fs_names_sort(*names, *count);
-}
-
 static struct error *sim_list(struct fs *fs, const char *path, char ***names, size_t *count)
 {
     struct fs_sim *sim = sim_of(fs);
     lock_sim(sim);
     struct error *error = begin(sim, FS_SIM_LIST, path, NULL);
-    struct sim_inode *directory = find_inode(sim, path);
+    struct sim_inode *directory = sim_names_find_inode(&sim->names, path);
     if (error == NULL && directory == NULL) error = error_system(ENOENT, "list %s", path);
     if (error == NULL && !directory->is_directory) error = error_system(ENOTDIR, "list %s", path);
-    if (error == NULL) copy_names(directory, names, count);
+    if (error == NULL) sim_names_list(directory, names, count);
     unlock_sim(sim);
     return error;
-}
-
-/* Whether `inner` is `outer` or somewhere below it. */
-static bool contains(const struct sim_inode *outer, const struct sim_inode *inner)
-{
-    if (outer == inner) return true;
-    for (const struct sim_name *name = outer->visible; name != NULL; name = name->hh.next)
-        if (name->inode->is_directory && contains(name->inode, inner)) return true;
-    return false;
 }
 
 static int check_rename(const struct sim_place *from, const struct sim_place *to)
 {
     if (from->inode == NULL) return ENOENT;
     if (from->directory == NULL || to->directory == NULL) return EBUSY;
-    if (from->inode->is_directory && contains(from->inode, to->directory)) return EINVAL;
+    if (from->inode->is_directory && sim_names_contain(from->inode, to->directory)) return EINVAL;
     if (to->inode == NULL || to->inode == from->inode) return 0;
     if (from->inode->is_directory && !to->inode->is_directory) return ENOTDIR;
     if (!from->inode->is_directory && to->inode->is_directory) return EISDIR;
@@ -768,13 +506,14 @@ static int check_rename(const struct sim_place *from, const struct sim_place *to
 static struct error *rename_locked(struct fs_sim *sim, const char *from, const char *to)
 {
     struct sim_place source, target;
-    int system = find_place(sim, from, &source);
-    if (system == 0) system = find_place(sim, to, &target);
+    int system = sim_names_find(&sim->names, from, &source);
+    if (system == 0) system = sim_names_find(&sim->names, to, &target);
     if (system == 0) system = check_rename(&source, &target);
     if (system != 0) return error_system(system, "rename %s to %s", from, to);
     TRY(begin(sim, FS_SIM_RENAME, to, NULL));
     if (source.inode != target.inode)
-        change_names(sim, source.directory, source.name, target.directory, target.name, source.inode);
+        sim_names_change(&sim->names, source.directory, source.name, target.directory, target.name,
+                         source.inode);
     return NULL;
 }
 
@@ -792,12 +531,12 @@ static struct error *sim_remove(struct fs *fs, const char *path)
     struct fs_sim *sim = sim_of(fs);
     lock_sim(sim);
     struct sim_place place;
-    int system = find_place(sim, path, &place);
+    int system = sim_names_find(&sim->names, path, &place);
     if (system == 0 && place.inode == NULL) system = ENOENT;
     if (system == 0 && place.inode->is_directory) system = EISDIR;
     struct error *error =
         system != 0 ? error_system(system, "remove %s", path) : begin(sim, FS_SIM_REMOVE, path, NULL);
-    if (error == NULL) change_names(sim, place.directory, place.name, NULL, NULL, NULL);
+    if (error == NULL) sim_names_change(&sim->names, place.directory, place.name, NULL, NULL, NULL);
     unlock_sim(sim);
     return error;
 }
@@ -806,14 +545,14 @@ static struct error *empty_directory(struct fs_sim *sim, struct sim_inode *direc
 {
     char **names = NULL;
     size_t count = 0;
-    copy_names(directory, &names, &count); /* sorted: the order is the same in every run */
+    sim_names_list(directory, &names, &count); /* sorted: the order is the same in every run */
     struct error *error = NULL;
     for (size_t i = 0; i < count && error == NULL; i++) {
-        struct sim_inode *inode = table_get(directory->visible, names[i]);
+        struct sim_inode *inode = sim_names_get(directory, names[i]);
         char *inner = mem_printf("%s/%s", path, names[i]);
         if (inode->is_directory) error = empty_directory(sim, inode, inner);
         if (error == NULL) error = begin(sim, FS_SIM_REMOVE, inner, NULL);
-        if (error == NULL) change_names(sim, directory, names[i], NULL, NULL, NULL);
+        if (error == NULL) sim_names_change(&sim->names, directory, names[i], NULL, NULL, NULL);
         free(inner);
     }
     fs_names_free(names, count);
@@ -823,13 +562,13 @@ static struct error *empty_directory(struct fs_sim *sim, struct sim_inode *direc
 static struct error *remove_tree_locked(struct fs_sim *sim, const char *path)
 {
     struct sim_place place;
-    int system = find_place(sim, path, &place);
+    int system = sim_names_find(&sim->names, path, &place);
     if (system == ENOENT || (system == 0 && place.inode == NULL)) return NULL;
     if (system == 0 && place.directory == NULL) system = EBUSY;
     if (system != 0) return error_system(system, "remove %s", path);
     if (place.inode->is_directory) TRY(empty_directory(sim, place.inode, path));
     TRY(begin(sim, FS_SIM_REMOVE, path, NULL));
-    change_names(sim, place.directory, place.name, NULL, NULL, NULL);
+    sim_names_change(&sim->names, place.directory, place.name, NULL, NULL, NULL);
     return NULL;
 }
 
@@ -847,10 +586,10 @@ static struct error *sim_sync_directory(struct fs *fs, const char *path)
     struct fs_sim *sim = sim_of(fs);
     lock_sim(sim);
     struct error *error = begin(sim, FS_SIM_SYNC_DIRECTORY, path, NULL);
-    struct sim_inode *directory = find_inode(sim, path);
+    struct sim_inode *directory = sim_names_find_inode(&sim->names, path);
     if (error == NULL && directory == NULL) error = error_system(ENOENT, "fsync folder %s", path);
     if (error == NULL && !directory->is_directory) error = error_system(ENOTDIR, "fsync folder %s", path);
-    if (error == NULL) commit_changes(sim, directory, NULL);
+    if (error == NULL) sim_names_sync(&sim->names, directory);
     unlock_sim(sim);
     return error;
 }
@@ -860,7 +599,7 @@ static struct error *sim_exists(struct fs *fs, const char *path, bool *exists)
     struct fs_sim *sim = sim_of(fs);
     lock_sim(sim);
     struct error *error = sim->powered_off ? error_system(EIO, "stat %s", path) : NULL;
-    if (error == NULL) *exists = find_inode(sim, path) != NULL;
+    if (error == NULL) *exists = sim_names_find_inode(&sim->names, path) != NULL;
     unlock_sim(sim);
     return error;
 }
@@ -869,7 +608,7 @@ static struct error *sim_mode(struct fs *fs, const char *path, unsigned *mode)
 {
     struct fs_sim *sim = sim_of(fs);
     lock_sim(sim);
-    const struct sim_inode *inode = find_inode(sim, path);
+    const struct sim_inode *inode = sim_names_find_inode(&sim->names, path);
     struct error *error = NULL;
     if (sim->powered_off || inode == NULL)
         error = error_system(inode == NULL ? ENOENT : EIO, "stat %s", path);
@@ -901,8 +640,6 @@ static struct fs_sim *disk_new(const struct fs_sim_options *options)
     if (sim->options.file_size == 0) sim->options.file_size = DEFAULT_FILE_SIZE;
     sim->cut_at = UINT64_MAX;
     rng_init(&sim->rng, options->seed);
-    LIST_INIT(&sim->inodes);
-    TAILQ_INIT(&sim->changes);
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
     pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
@@ -914,7 +651,7 @@ static struct fs_sim *disk_new(const struct fs_sim_options *options)
 struct fs_sim *fs_sim_new(const struct fs_sim_options *options)
 {
     struct fs_sim *sim = disk_new(options);
-    sim->root = inode_ref(inode_new(sim, true, 0755));
+    sim_names_init(&sim->names, sim->options.file_size);
     return sim;
 }
 
@@ -923,9 +660,7 @@ void fs_sim_free(struct fs_sim *sim)
     if (sim == NULL) return;
     assert(sim->open_files == 0);
     fs_sim_clear_faults(sim);
-    while (!TAILQ_EMPTY(&sim->changes)) change_free(sim, TAILQ_FIRST(&sim->changes));
-    inode_unref(sim->root);
-    assert(LIST_EMPTY(&sim->inodes));
+    sim_names_deinit(&sim->names);
     pthread_mutex_destroy(&sim->mutex);
     free(sim);
 }
@@ -942,56 +677,14 @@ void fs_sim_reseed(struct fs_sim *sim, uint64_t seed)
     unlock_sim(sim);
 }
 
-static void copy_table(struct sim_name **to, const struct sim_name *from)
-{
-    for (const struct sim_name *name = from; name != NULL; name = name->hh.next)
-        table_put(to, name->name, name->inode->copy);
-}
-
-static struct sim_inode *copy_of(const struct sim_inode *inode)
-{
-    return inode == NULL ? NULL : inode->copy;
-}
-
-/* Inodes are copied first, without references; tables and changes then take theirs. Inodes that only an open
- * handle holds (removed files) stay behind. */
 struct fs_sim *fs_sim_clone(struct fs_sim *sim)
 {
     lock_sim(sim);
     struct fs_sim *clone = disk_new(&sim->options);
     clone->rng = sim->rng;
-    clone->next_inode = sim->next_inode;
     clone->powered_off = sim->powered_off;
     clone->operations = sim->operations;
-    struct sim_inode *inode, *last = NULL;
-    LIST_FOREACH (inode, &sim->inodes, link) {
-        struct sim_inode *copy = inode->copy = mem_zalloc(1, sizeof(*copy));
-        copy->number = inode->number;
-        copy->is_directory = inode->is_directory;
-        copy->mode = inode->mode;
-        copy->references = 1; /* until all are linked */
-        if (!inode->is_directory) sim_content_copy(&copy->content, &inode->content);
-        if (last == NULL)
-            LIST_INSERT_HEAD(&clone->inodes, copy, link);
-        else
-            LIST_INSERT_AFTER(last, copy, link); /* crashes draw in list order: keep it */
-        last = copy;
-    }
-    LIST_FOREACH (inode, &sim->inodes, link) {
-        copy_table(&inode->copy->visible, inode->visible);
-        copy_table(&inode->copy->durable, inode->durable);
-    }
-    clone->root = inode_ref(sim->root->copy);
-    const struct sim_change *change;
-    TAILQ_FOREACH (change, &sim->changes, link) {
-        change_append(clone, copy_of(change->from), change->from_name, copy_of(change->to), change->to_name,
-                      copy_of(change->inode));
-    }
-    LIST_FOREACH (inode, &sim->inodes, link) {
-        struct sim_inode *copy = inode->copy;
-        inode->copy = NULL;
-        inode_unref(copy);
-    }
+    sim_names_copy(&clone->names, &sim->names);
     unlock_sim(sim);
     return clone;
 }
@@ -1004,62 +697,19 @@ static void release_handles(struct fs_sim *sim)
     sim->powered_off = false;
     sim->cut_at = UINT64_MAX;
     struct sim_inode *inode;
-    LIST_FOREACH (inode, &sim->inodes, link) {
+    LIST_FOREACH (inode, &sim->names.inodes, link) {
         inode->shared_locks = 0;
         inode->exclusive_lock = inode->segment_lock = false;
     }
-}
-
-static bool survives(struct fs_sim *sim, const struct sim_change *change, enum fs_sim_crash_mode mode)
-{
-    if (mode != FS_SIM_RANDOM) return mode == FS_SIM_KEEP_ALL;
-    if ((change->from != NULL && change->from->stopped) || (change->to != NULL && change->to->stopped))
-        return false;
-    return rng_chance(&sim->rng, 3, 4);
-}
-
-/* Makes the platter's tables the visible ones. Clearing a table may drop the last reference of a folder that
- * is still to be visited, so that all are held meanwhile. */
-static void rebuild_visible_tables(struct fs_sim *sim)
-{
-    size_t count = 0;
-    struct sim_inode *inode;
-    LIST_FOREACH (inode, &sim->inodes, link) count++;
-    struct sim_inode **held = mem_zalloc(count, sizeof(struct sim_inode *));
-    count = 0;
-    LIST_FOREACH (inode, &sim->inodes, link) held[count++] = inode_ref(inode);
-    for (size_t i = 0; i < count; i++) {
-        held[i]->stopped = false;
-        table_clear(&held[i]->visible);
-        for (const struct sim_name *name = held[i]->durable; name != NULL; name = name->hh.next)
-            table_put(&held[i]->visible, name->name, name->inode);
-    }
-    for (size_t i = 0; i < count; i++) inode_unref(held[i]);
-    free(held);
-}
-
-static void crash_names(struct fs_sim *sim, enum fs_sim_crash_mode mode)
-{
-    while (!TAILQ_EMPTY(&sim->changes)) {
-        struct sim_change *change = TAILQ_FIRST(&sim->changes);
-        if (survives(sim, change, mode)) {
-            change_apply(change, true);
-        } else {
-            if (change->from != NULL) change->from->stopped = true;
-            if (change->to != NULL) change->to->stopped = true;
-        }
-        change_free(sim, change);
-    }
-    rebuild_visible_tables(sim);
 }
 
 void fs_sim_crash(struct fs_sim *sim, enum fs_sim_crash_mode mode)
 {
     lock_sim(sim);
     release_handles(sim);
-    crash_names(sim, mode);
+    sim_names_crash(&sim->names, mode, &sim->rng);
     struct sim_inode *inode;
-    LIST_FOREACH (inode, &sim->inodes, link) {
+    LIST_FOREACH (inode, &sim->names.inodes, link) {
         if (!inode->is_directory) sim_content_crash(&inode->content, mode, &sim->rng);
     }
     unlock_sim(sim);
@@ -1135,7 +785,7 @@ bool fs_sim_flip_bit(struct fs_sim *sim, const char *path, uint64_t offset, unsi
 {
     assert(bit < 8);
     lock_sim(sim);
-    struct sim_inode *inode = find_inode(sim, path);
+    struct sim_inode *inode = sim_names_find_inode(&sim->names, path);
     bool found = inode != NULL && !inode->is_directory && offset < inode->content.size;
     if (found) sim_content_flip(&inode->content, offset, (uint8_t)(1U << bit));
     unlock_sim(sim);
@@ -1160,11 +810,9 @@ uint64_t fs_sim_used(struct fs_sim *sim)
 uint64_t fs_sim_unsynced(struct fs_sim *sim)
 {
     lock_sim(sim);
-    uint64_t total = 0;
-    const struct sim_change *change;
-    TAILQ_FOREACH (change, &sim->changes, link) total++;
+    uint64_t total = sim_names_unsynced(&sim->names);
     const struct sim_inode *inode;
-    LIST_FOREACH (inode, &sim->inodes, link) {
+    LIST_FOREACH (inode, &sim->names.inodes, link) {
         if (!inode->is_directory) total += sim_content_unsynced(&inode->content);
     }
     unlock_sim(sim);

@@ -1,8 +1,8 @@
 /* snap: the snapshot files of a member, etcd's "member/snap".
  *
  *     %016x-%016x.snap   term, index (note the order): snappb.Snapshot {1 crc, 2 data}, data an encoded
- * raftpb.Snapshot, crc CRC-32C of it %016x.snap.db      index: a backend image received from the leader,
- * waiting to become "db"
+ *                        raftpb.Snapshot, crc CRC-32C of it
+ *     %016x.snap.db      index: a backend image received from the leader, waiting to become "db"
  *
  * A .snap file is written in place and synced; what makes it count is the record in the write-ahead log that
  * follows (wal_save_snapshot). So a file that is damaged, or newer than the log knows, is no error: the next

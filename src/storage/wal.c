@@ -339,16 +339,6 @@ struct error *wal_begin(const struct wal_options *options, const char *directory
     return NULL;
 }
 
-static char *parent_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL) return mem_strdup(".");
-    if (slash == path) return mem_strdup("/");
-    char *parent = mem_strdup(path);
-    parent[slash - path] = '\0';
-    return parent;
-}
-
 /* Open segments move along with their folder; only their names here change. */
 static void rename_segments(struct wal *wal)
 {
@@ -375,7 +365,7 @@ static struct error *publish(struct wal *wal)
     free(wal->build);
     wal->build = NULL;
     rename_segments(wal);
-    char *parent = parent_of(wal->directory);
+    char *parent = fs_parent(wal->directory);
     struct error *error = fs_sync_directory(fs, parent);
     free(parent);
     if (error != NULL) error_free(fs_remove_tree(fs, wal->directory));
@@ -421,7 +411,7 @@ static struct error *sync_names(const struct wal *wal)
 {
     if (wal->options.no_sync) return NULL;
     TRY(fs_sync_directory(wal->options.fs, wal->directory));
-    char *parent = parent_of(wal->directory);
+    char *parent = fs_parent(wal->directory);
     struct error *error = fs_sync_directory(wal->options.fs, parent);
     free(parent);
     return error;

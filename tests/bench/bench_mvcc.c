@@ -1,7 +1,8 @@
 /* What the key space costs: nanoseconds per operation and bytes per key.
  *
- *     tests/bench/bench_mvcc [keys] [folder]        1 000 000 keys of 16 bytes, values of 256 bytes, in a new
- * folder under /tmp
+ *     tests/bench/bench_mvcc [keys] [folder]
+ *
+ * By default 1 000 000 keys of 16 bytes, values of 256 bytes, in a new folder under /tmp.
  *
  * Prints one line per measurement; compares nothing and never fails because of a number.
  */

@@ -4,6 +4,7 @@
  *     puts COUNT 99.9% MILLISECONDS longest MILLISECONDS
  *     ranges COUNT 99.9% MILLISECONDS longest MILLISECONDS
  */
+#include "base/container.h"
 #include "base/memory.h"
 #include "base/rng.h"
 #include "base/wire.h"
@@ -63,7 +64,7 @@ static const struct grpc_client_handler handler = {.on_message = on_message, .on
 static void ask(struct loop *loop, struct loop_timer *timer)
 {
     static const char *const paths[KINDS] = {"/etcdserverpb.KV/Put", "/etcdserverpb.KV/Range"};
-    struct slot *slot = (struct slot *)((char *)timer - offsetof(struct slot, next));
+    struct slot *slot = CONTAINER(timer, struct slot, next);
     char key[KEY_SIZE + 1];
     uint8_t value[VALUE_SIZE] = {0};
     struct buf message = {0};

@@ -1,7 +1,8 @@
 /* bench_bolt: how fast the engine writes and reads, as etcd uses it. Prints numbers, judges nothing.
  *
- *      bench_bolt FILE [ROWS]      FILE is made anew; 17-byte ascending keys, 300-byte values, 10 000 rows a
- * commit
+ *      bench_bolt FILE [ROWS]
+ *
+ * FILE is made anew; 17-byte ascending keys, 300-byte values, 10 000 rows a commit.
  */
 #include "base/memory.h"
 #include "base/rng.h"

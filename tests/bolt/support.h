@@ -2,41 +2,16 @@
 #ifndef TESTS_BOLT_SUPPORT_H
 #define TESTS_BOLT_SUPPORT_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "base/memory.h"
 #include "base/rng.h"
 #include "bolt/bolt.h"
 #include "storage/fs.h"
 #include "storage/fs_sim.h"
+#include "tests/unit/expect.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static inline void must_at(struct error *error, const char *file, int line)
-{
-    if (error == NULL) return;
-    fprintf(stderr, "%s:%d: %s\n", file, line, error->text);
-    error_free(error);
-    fail();
-}
-
-#define must(call) must_at((call), __FILE__, __LINE__)
-
-#define expect_error(call, expected_kind)                                                                    \
-    do {                                                                                                     \
-        struct error *expected_error_ = (call);                                                              \
-        assert_non_null(expected_error_);                                                                    \
-        if (expected_error_->kind != (expected_kind)) fprintf(stderr, "got: %s\n", expected_error_->text);   \
-        assert_int_equal(expected_error_->kind, (expected_kind));                                            \
-        error_free(expected_error_);                                                                         \
-    } while (0)
 
 static inline void print_violation(void *context, const char *violation)
 {

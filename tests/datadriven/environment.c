@@ -1,11 +1,11 @@
 #include "environment.h"
 
+#include "base/container.h"
 #include "base/memory.h"
 #include "raft/message.h"
 
 #include <assert.h>
 #include <ctype.h>
-#include <stddef.h>
 #include <stdlib.h>
 
 /* ---- Output ---- */
@@ -62,7 +62,7 @@ void environment_indent_end(struct environment *environment, struct buf outer)
 
 static struct environment_node *node_of(struct raft_storage *storage)
 {
-    return (struct environment_node *)((char *)storage - offsetof(struct environment_node, storage));
+    return CONTAINER(storage, struct environment_node, storage);
 }
 
 static struct raft_storage *memory_of(struct raft_storage *storage)

@@ -6,6 +6,7 @@
  * test.Echo/Count answers a message of N bytes with N messages. etcdserverpb.KV/Put answers with an empty
  * message, so that the same load may be aimed at etcd. HTTP: /hello, /chunks (a streamed response), /echo
  * (the body). SIGTERM and SIGINT drain and end. */
+#include "base/container.h"
 #include "base/memory.h"
 #include "net/listener.h"
 #include "net/port.h"
@@ -128,7 +129,7 @@ static void on_server_closed(void *context)
 static void close_worker(struct loop *loop, struct loop_task *task)
 {
     (void)loop;
-    struct worker *worker = (struct worker *)((char *)task - offsetof(struct worker, close));
+    struct worker *worker = CONTAINER(task, struct worker, close);
     port_close(&worker->port);
     worker->open = 2;
     grpc_server_close(worker->grpc, LOOP_SECOND, on_server_closed, worker);

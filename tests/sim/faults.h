@@ -1,12 +1,15 @@
 /* faults: what goes wrong in a simulated cluster, and how it is mended.
  *
- *   network   loss, duplication, reordering, delay; partitions into two sides, with a bridge between them, in
- * one direction only members   killed, cut from power (with loss of what was not synced, in whole sectors or
- * not at all), in the middle of a disk operation, just after a vote, all at once; stopped in order; paused,
- * with or without their clock; leadership moved disks     slow; full; failing operations; a flipped bit in
- * the log, which the next start must refuse membership changes (operator.h) time      clocks that run at
- * different rates moments compaction, defragmentation and removal of old files, often with a power cut right
- * after */
+ *   network      loss, duplication, reordering, delay; partitions into two sides, with a bridge between
+ *                them, in one direction only
+ *   members      killed, cut from power (with loss of what was not synced, in whole sectors or not at
+ *                all), in the middle of a disk operation, just after a vote, all at once; stopped in order;
+ *                paused, with or without their clock; leadership moved
+ *   disks        slow; full; failing operations; a flipped bit in the log, which the next start must refuse
+ *   membership   changes (operator.h)
+ *   time         clocks that run at different rates
+ *   moments      compaction, defragmentation and removal of old files, often with a power cut right after
+ */
 #ifndef TESTS_SIM_FAULTS_H
 #define TESTS_SIM_FAULTS_H
 

@@ -1,9 +1,10 @@
 /* Looks into real logs and writes them anew, for etcd_wal.py.
  *
- *     wal_tool dump WAL SNAP          what a start would find, as lines of "word key=value ..."
- *     wal_tool encode WAL             decodes every record down to its fields and encodes it again: all bytes
- * must agree wal_tool recover WAL SNAP       opens for appending behind the newest snapshot, repairs if it
- * must, closes wal_tool rewrite WAL NEW        the same records in a log of our own
+ *     wal_tool dump WAL SNAP      what a start would find, as lines of "word key=value ..."
+ *     wal_tool encode WAL         decodes every record down to its fields and encodes it again: all bytes
+ *                                 must agree
+ *     wal_tool recover WAL SNAP   opens for appending behind the newest snapshot, repairs if it must, closes
+ *     wal_tool rewrite WAL NEW    the same records in a log of our own
  */
 #include "base/buf.h"
 #include "base/memory.h"

@@ -7,21 +7,13 @@
 #include "base/rng.h"
 #include "lease/lessor.h"
 #include "memory_backend.h"
+#include "tests/unit/expect.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #define SECOND INT64_C(1000000000)
 #define B      BYTES_LITERAL
-
-static void must(struct error *error)
-{
-    if (error != NULL) fail_msg("%s", error->text);
-}
 
 /* ---- ranges against every key, one by one ---- */
 

@@ -4,35 +4,20 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "bolt/bolt.h"
-#include "storage/backend.h"
 #include "storage/fs_sim.h"
+#include "tests/unit/backend_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 struct fixture {
     struct fs_sim *sim;
     struct backend *backend;
 };
 
-static void no_error(struct error *error)
-{
-    if (error == NULL) return;
-    print_error("%s\n", error->text);
-    error_free(error);
-    fail();
-}
-
-/* The simulated disk does not map more than it is set up for. */
-static const struct backend_options small_map = {.initial_map_size = 1 << 26};
-
 static void open_backend(struct fixture *fixture)
 {
-    no_error(backend_open(fs_sim_fs(fixture->sim), "/db", &small_map, &fixture->backend));
+    must(backend_open(fs_sim_fs(fixture->sim), "/db", &small_map, &fixture->backend));
 }
 
 static int set_up(void **state)
@@ -47,23 +32,15 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *fixture = *state;
-    no_error(backend_close(fixture->backend));
+    must(backend_close(fixture->backend));
     fs_sim_free(fixture->sim);
     free(fixture);
     return 0;
 }
 
-static void commit(struct backend *backend)
-{
-    struct backend_batch *batch = backend_seal(backend);
-    if (batch == NULL) return;
-    no_error(backend_commit(backend, batch));
-    no_error(backend_committed(backend, batch));
-}
-
 static void crash(struct fixture *fixture, enum fs_sim_crash_mode mode)
 {
-    no_error(backend_close(fixture->backend));
+    must(backend_close(fixture->backend));
     fs_sim_crash(fixture->sim, mode);
     open_backend(fixture);
 }
@@ -83,7 +60,7 @@ static void assert_value(struct backend *backend, enum backend_bucket bucket, co
 {
     bool found;
     struct bytes value;
-    no_error(backend_get(backend, bucket, text(key), &found, &value));
+    must(backend_get(backend, bucket, text(key), &found, &value));
     assert_int_equal(found, expected != NULL);
     if (expected == NULL) return;
     assert_int_equal(value.size, strlen(expected));
@@ -104,7 +81,7 @@ static void assert_rows(struct backend *backend, enum backend_bucket bucket, con
                         const char *expected)
 {
     struct buf list = {0};
-    no_error(backend_scan(backend, bucket, text(from), text(to), list_row, &list));
+    must(backend_scan(backend, bucket, text(from), text(to), list_row, &list));
     assert_string_equal(buf_string(&list), expected);
     buf_deinit(&list);
 }
@@ -125,8 +102,8 @@ static void writes_are_seen_at_once_in_every_stage(void **state)
     put(backend, BUCKET_LEASE, "b", "2");
     backend_delete(backend, BUCKET_LEASE, text("a"));
     assert_rows(backend, BUCKET_LEASE, "", "", "b=2 ");
-    no_error(backend_commit(backend, batch));
-    no_error(backend_committed(backend, batch));
+    must(backend_commit(backend, batch));
+    must(backend_committed(backend, batch));
     assert_false(backend_in_flight(backend));
     assert_rows(backend, BUCKET_LEASE, "", "", "b=2 ");
     assert_value(backend, BUCKET_LEASE, "a", NULL);
@@ -155,8 +132,8 @@ static void key_rows_deleted_in_any_stage_are_hidden_from_scans(void **state)
     assert_rows(backend, BUCKET_KEY, "", "", "3=c 6=f ");
     assert_rows(backend, BUCKET_KEY, "3", "6", "3=c ");
     assert_value(backend, BUCKET_KEY, "5", NULL);
-    no_error(backend_commit(backend, batch));
-    no_error(backend_committed(backend, batch));
+    must(backend_commit(backend, batch));
+    must(backend_committed(backend, batch));
     assert_rows(backend, BUCKET_KEY, "", "", "3=c 6=f ");
     commit(backend);
     assert_rows(backend, BUCKET_KEY, "", "", "3=c 6=f ");
@@ -187,7 +164,7 @@ static void a_scan_stops_when_told(void **state)
     put(backend, BUCKET_KEY, "1", "a");
     put(backend, BUCKET_KEY, "2", "b");
     int visited = 0;
-    no_error(backend_scan(backend, BUCKET_KEY, BYTES_EMPTY, BYTES_EMPTY, stop_after_first, &visited));
+    must(backend_scan(backend, BUCKET_KEY, BYTES_EMPTY, BYTES_EMPTY, stop_after_first, &visited));
     assert_int_equal(visited, 1);
 }
 
@@ -218,8 +195,8 @@ static void data_and_consistent_index_roll_back_together(void **state)
     struct backend_batch *batch = backend_seal(fixture->backend);
     put(fixture->backend, BUCKET_KEY, "3", "c");
     backend_set_consistent(fixture->backend, 7, 2);
-    no_error(backend_commit(fixture->backend, batch));
-    no_error(backend_committed(fixture->backend, batch));
+    must(backend_commit(fixture->backend, batch));
+    must(backend_committed(fixture->backend, batch));
     assert_int_equal(backend_consistent_index(fixture->backend), 7);
     crash(fixture, FS_SIM_LOSE_ALL);
     assert_int_equal(backend_consistent_index(fixture->backend), 6);
@@ -227,7 +204,7 @@ static void data_and_consistent_index_roll_back_together(void **state)
     assert_rows(fixture->backend, BUCKET_KEY, "", "", "1=a 2=b ");
     bool found;
     struct bytes value;
-    no_error(backend_get(fixture->backend, BUCKET_META, text("consistent_index"), &found, &value));
+    must(backend_get(fixture->backend, BUCKET_META, text("consistent_index"), &found, &value));
     assert_true(found && value.size == 8);
     assert_int_equal(be64_get(value.data), 6);
 }
@@ -260,7 +237,7 @@ static void a_commit_is_atomic_at_every_point_of_failure(void **state)
         assert_true(after || !committed);
         assert_true(after || backend_consistent_index(copy.backend) == 5);
         assert_value(copy.backend, BUCKET_KEY, "2", after ? "b" : NULL);
-        no_error(backend_close(copy.backend));
+        must(backend_close(copy.backend));
         fs_sim_free(copy.sim);
     }
     assert_true(committed);
@@ -272,15 +249,15 @@ static void buckets_are_etcds_in_order(void **state)
     for (enum backend_bucket i = 1; i < BUCKET_COUNT; i++)
         assert_true(strcmp(backend_bucket_name(i - 1), backend_bucket_name(i)) < 0);
     struct backend_reader reader;
-    no_error(backend_read_begin(backend, &reader));
+    must(backend_read_begin(backend, &reader));
     struct bolt_bucket root = bolt_root(reader.tx);
     struct bolt_cursor cursor;
     bolt_cursor_init(&cursor, &root);
-    no_error(bolt_cursor_first(&cursor));
+    must(bolt_cursor_first(&cursor));
     for (enum backend_bucket i = 0; i < BUCKET_COUNT; i++) {
         assert_true(cursor.valid && cursor.is_bucket);
         assert_true(bytes_equal(cursor.key, bytes_from_string(backend_bucket_name(i))));
-        no_error(bolt_cursor_next(&cursor));
+        must(bolt_cursor_next(&cursor));
     }
     assert_false(cursor.valid);
     backend_read_end(&reader);
@@ -293,15 +270,15 @@ static void the_hash_leaves_out_what_members_differ_in(void **state)
     put(backend, BUCKET_META, "scheduledCompactRev", "x");
     commit(backend);
     uint32_t before, after;
-    no_error(backend_hash(backend, &before));
+    must(backend_hash(backend, &before));
     backend_set_consistent(backend, 9, 3);
     put(backend, BUCKET_META, "storageVersion", "3.6.0");
     commit(backend);
-    no_error(backend_hash(backend, &after));
+    must(backend_hash(backend, &after));
     assert_int_equal(before, after);
     put(backend, BUCKET_META, "scheduledCompactRev", "y");
     commit(backend);
-    no_error(backend_hash(backend, &after));
+    must(backend_hash(backend, &after));
     assert_int_not_equal(before, after);
 }
 
@@ -312,7 +289,7 @@ static void damaged_meta_is_refused(void **state)
     open_backend(&damaged);
     put(damaged.backend, BUCKET_META, "consistent_index", "short");
     commit(damaged.backend);
-    no_error(backend_close(damaged.backend));
+    must(backend_close(damaged.backend));
     struct backend *backend;
     struct error *error = backend_open(fs_sim_fs(damaged.sim), "/db", &small_map, &backend);
     assert_true(error_is(error, ERROR_CORRUPT));
@@ -375,8 +352,8 @@ static void random_work_agrees_with_a_table(void **state)
             batch = backend_seal(fixture->backend);
             sealed = now;
         } else if (batch != NULL && rng_chance(&rng, 1, 10)) {
-            no_error(backend_commit(fixture->backend, batch));
-            no_error(backend_committed(fixture->backend, batch));
+            must(backend_commit(fixture->backend, batch));
+            must(backend_committed(fixture->backend, batch));
             batch = NULL;
             durable = sealed;
         } else if (batch == NULL && rng_chance(&rng, 1, 200)) {
@@ -386,8 +363,8 @@ static void random_work_agrees_with_a_table(void **state)
         if (rng_chance(&rng, 1, 10)) assert_table(fixture->backend, BUCKET_LEASE, &now);
     }
     if (batch == NULL) return;
-    no_error(backend_commit(fixture->backend, batch));
-    no_error(backend_committed(fixture->backend, batch));
+    must(backend_commit(fixture->backend, batch));
+    must(backend_committed(fixture->backend, batch));
 }
 
 int main(void)

@@ -145,11 +145,11 @@ static void sizes_out_of_bounds_are_refused(void **state)
     uint8_t *large = mem_zalloc(1, BOLT_KEY_MAX + 1);
     must(bolt_begin_write(db, &tx));
     must(bolt_bucket_create(tx, BYTES_LITERAL("b"), &bucket));
-    expect_error(bolt_put(&bucket, BYTES_EMPTY, BYTES_EMPTY), ERROR_INVALID);
-    expect_error(bolt_put(&bucket, bytes_of(large, BOLT_KEY_MAX + 1), BYTES_EMPTY), ERROR_INVALID);
-    expect_error(bolt_put(&bucket, bytes_of(large, 1), bytes_of(large, (size_t)BOLT_VALUE_MAX + 1)),
-                 ERROR_INVALID);
-    expect_error(bolt_bucket_create(tx, BYTES_EMPTY, &bucket), ERROR_INVALID);
+    must_fail(bolt_put(&bucket, BYTES_EMPTY, BYTES_EMPTY), ERROR_INVALID, "");
+    must_fail(bolt_put(&bucket, bytes_of(large, BOLT_KEY_MAX + 1), BYTES_EMPTY), ERROR_INVALID, "");
+    must_fail(bolt_put(&bucket, bytes_of(large, 1), bytes_of(large, (size_t)BOLT_VALUE_MAX + 1)),
+              ERROR_INVALID, "");
+    must_fail(bolt_bucket_create(tx, BYTES_EMPTY, &bucket), ERROR_INVALID, "");
     for (uint8_t i = 0; i < 40; i++) {
         large[0] = i;
         must(bolt_put(&bucket, bytes_of(large, BOLT_KEY_MAX), bytes_of(large, 1)));
@@ -430,13 +430,13 @@ static void a_locked_file_is_refused(void **state)
     struct bolt *db, *second;
     struct bolt_options options = {.lock = true}, reading = {.lock = true, .read_only = true};
     must(bolt_open(fs_sim_fs(*state), path, &options, &db));
-    expect_error(bolt_open(fs_sim_fs(*state), path, &options, &second), ERROR_LOCKED);
-    expect_error(bolt_open(fs_sim_fs(*state), path, &reading, &second), ERROR_LOCKED);
+    must_fail(bolt_open(fs_sim_fs(*state), path, &options, &second), ERROR_LOCKED, "");
+    must_fail(bolt_open(fs_sim_fs(*state), path, &reading, &second), ERROR_LOCKED, "");
     must(bolt_close(db));
     must(bolt_open(fs_sim_fs(*state), path, &reading, &db));
     must(bolt_open(fs_sim_fs(*state), path, &reading, &second));
     struct bolt_tx *tx;
-    expect_error(bolt_begin_write(db, &tx), ERROR_INVALID);
+    must_fail(bolt_begin_write(db, &tx), ERROR_INVALID, "");
     must(bolt_close(db));
     must(bolt_close(second));
 }
@@ -445,8 +445,8 @@ static void a_missing_file_is_not_made_for_reading(void **state)
 {
     struct bolt *db;
     bool exists;
-    expect_error(bolt_open(fs_sim_fs(*state), path, &(struct bolt_options){.read_only = true}, &db),
-                 ERROR_NOT_FOUND);
+    must_fail(bolt_open(fs_sim_fs(*state), path, &(struct bolt_options){.read_only = true}, &db),
+              ERROR_NOT_FOUND, "");
     must(fs_exists(fs_sim_fs(*state), path, &exists));
     assert_false(exists);
 }
@@ -615,7 +615,7 @@ static void a_cancelled_copy_leaves_no_file(void **state)
     struct bolt_tx *tx;
     bool exists;
     must(bolt_begin_read(db, &tx));
-    expect_error(bolt_compact_to(tx, fs_sim_fs(*state), "/copy", stop, NULL), ERROR_CANCELED);
+    must_fail(bolt_compact_to(tx, fs_sim_fs(*state), "/copy", stop, NULL), ERROR_CANCELED, "");
     must(fs_exists(fs_sim_fs(*state), "/copy", &exists));
     assert_false(exists);
     bolt_end_read(tx);
@@ -737,8 +737,8 @@ static void nested_buckets_are_read_kept_copied_and_deleted(void **state)
     bucket = must_open_bucket(tx, "outer");
     fill(&bucket, 100, 600, 80);
     must_put(&bucket, "inner2", "beside them");
-    expect_error(bolt_put(&bucket, BYTES_LITERAL("tree"), BYTES_EMPTY), ERROR_INVALID);
-    expect_error(bolt_delete(&bucket, BYTES_LITERAL("inner"), NULL), ERROR_INVALID);
+    must_fail(bolt_put(&bucket, BYTES_LITERAL("tree"), BYTES_EMPTY), ERROR_INVALID, "");
+    must_fail(bolt_delete(&bucket, BYTES_LITERAL("inner"), NULL), ERROR_INVALID, "");
     must(bolt_commit(tx));
     expect_nested(db);
 
@@ -811,7 +811,7 @@ static void after_a_failed_sync_nothing_is_written_any_more(void **state)
         error_free(error);
         fs_sim_clear_faults(*state);
         uint64_t operations = fs_sim_operations(*state);
-        expect_error(bolt_begin_write(db, &tx), ERROR_IO);
+        must_fail(bolt_begin_write(db, &tx), ERROR_IO, "");
         must(bolt_begin_read(db, &tx)); /* readers go on, with the former state */
         bucket = must_open_bucket(tx, "meta");
         must_have(&bucket, "consistent_index", "12345678");

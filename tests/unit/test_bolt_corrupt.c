@@ -98,9 +98,9 @@ static void a_truncated_file_is_refused_at_once(void **state)
         must(fs_open(fs_sim_fs(sim), path, FS_WRITE, &file));
         must(fs_file_truncate(file, 1 + rng_below(&rng, stats.size - 1)));
         must(fs_file_close(file));
-        expect_error(bolt_open(fs_sim_fs(sim), path, NULL, &db), ERROR_CORRUPT);
-        expect_error(bolt_open(fs_sim_fs(sim), path, &(struct bolt_options){.read_only = true}, &db),
-                     ERROR_CORRUPT);
+        must_fail(bolt_open(fs_sim_fs(sim), path, NULL, &db), ERROR_CORRUPT, "");
+        must_fail(bolt_open(fs_sim_fs(sim), path, &(struct bolt_options){.read_only = true}, &db),
+                  ERROR_CORRUPT, "");
         fs_sim_free(sim);
     }
     fs_sim_free(good);

@@ -2,41 +2,25 @@
 #include "base/memory.h"
 #include "storage/datadir.h"
 #include "storage/fs_sim.h"
+#include "tests/unit/expect.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include <cmocka.h>
-
-static void ok(struct error *error)
-{
-    if (error != NULL) fail_msg("unexpected error: %s", error->text);
-}
-
-static void fails(struct error *error, enum error_kind kind, const char *text)
-{
-    assert_non_null(error);
-    if (error->kind != kind || strstr(error->text, text) == NULL)
-        fail_msg("kind %d, not %d, or no \"%s\" in: %s", error->kind, kind, text, error->text);
-    error_free(error);
-}
-
 static bool exists(struct fs *fs, const char *path)
 {
     bool found = false;
-    ok(fs_exists(fs, path, &found));
+    must(fs_exists(fs, path, &found));
     return found;
 }
 
 static void touch(struct fs *fs, const char *path)
 {
     struct fs_file *file = NULL;
-    ok(fs_open(fs, path, FS_WRITE | FS_CREATE, &file));
-    ok(fs_file_close(file));
+    must(fs_open(fs, path, FS_WRITE | FS_CREATE, &file));
+    must(fs_file_close(file));
 }
 
 static void paths_are_etcds(void **state)
@@ -61,14 +45,14 @@ static void a_new_directory_survives_a_power_cut(void **state)
     struct fs *fs = fs_sim_fs(sim);
     struct datadir datadir;
     datadir_init(&datadir, "/var/lib/etcd/m1", "/fast/disk/log");
-    ok(datadir_create(&datadir, fs, &log_discard));
+    must(datadir_create(&datadir, fs, &log_discard));
     fs_sim_crash(sim, FS_SIM_LOSE_ALL);
     assert_true(exists(fs, "/var/lib/etcd/m1/member/snap"));
     assert_true(exists(fs, "/fast/disk"));
     assert_false(exists(fs, "/fast/disk/log")); /* wal_create's to make */
     assert_false(exists(fs, "/var/lib/etcd/m1/member/wal"));
     assert_false(exists(fs, "/var/lib/etcd/m1/member/.touch"));
-    ok(datadir_create(&datadir, fs, &log_discard));
+    must(datadir_create(&datadir, fs, &log_discard));
     datadir_deinit(&datadir);
     fs_sim_free(sim);
 }
@@ -80,18 +64,18 @@ static void an_unwritable_directory_is_named(void **state)
     struct fs *fs = fs_sim_fs(sim);
     struct datadir datadir;
     datadir_init(&datadir, "/d", NULL);
-    ok(datadir_create(&datadir, fs, &log_discard));
+    must(datadir_create(&datadir, fs, &log_discard));
     fs_sim_add_fault(sim, &(struct fs_sim_fault){.operations = FS_SIM_CREATE,
                                                  .pattern = "/d/.touch",
                                                  .times = 1,
                                                  .system = EROFS});
-    fails(datadir_create(&datadir, fs, &log_discard), ERROR_IO,
-          "cannot access data directory: open /d/.touch");
+    must_fail(datadir_create(&datadir, fs, &log_discard), ERROR_IO,
+              "cannot access data directory: open /d/.touch");
     fs_sim_add_fault(sim, &(struct fs_sim_fault){.operations = FS_SIM_CREATE,
                                                  .pattern = "*/member/.touch",
                                                  .times = 1,
                                                  .system = EACCES});
-    fails(datadir_create(&datadir, fs, &log_discard), ERROR_IO, "cannot access member directory: ");
+    must_fail(datadir_create(&datadir, fs, &log_discard), ERROR_IO, "cannot access member directory: ");
     datadir_deinit(&datadir);
     fs_sim_free(sim);
 }
@@ -103,16 +87,16 @@ static void leftovers_are_removed_and_nothing_else(void **state)
     struct fs *fs = fs_sim_fs(sim);
     struct datadir datadir;
     datadir_init(&datadir, "/d", NULL);
-    ok(datadir_create(&datadir, fs, &log_discard));
+    must(datadir_create(&datadir, fs, &log_discard));
     static const char *const leftovers[] = {"/d/member/snap/tmp123", "/d/member/snap/db.tmp.456"};
     static const char *const others[] = {"/d/member/snap/db",
                                          "/d/member/snap/0000000000000001-0000000000000002.snap",
                                          "/d/member/snap/0000000000000002.snap.db", "/d/member/tmp1"};
     for (size_t i = 0; i < 2; i++) touch(fs, leftovers[i]);
     for (size_t i = 0; i < 4; i++) touch(fs, others[i]);
-    ok(fs_make_directory(fs, "/d/member/wal.tmp"));
+    must(fs_make_directory(fs, "/d/member/wal.tmp"));
     touch(fs, "/d/member/wal.tmp/0000000000000000-0000000000000000.wal");
-    ok(datadir_remove_leftovers(&datadir, fs, &log_discard));
+    must(datadir_remove_leftovers(&datadir, fs, &log_discard));
     for (size_t i = 0; i < 2; i++) assert_false(exists(fs, leftovers[i]));
     for (size_t i = 0; i < 4; i++) assert_true(exists(fs, others[i]));
     assert_false(exists(fs, "/d/member/wal.tmp"));
@@ -126,15 +110,15 @@ static void emptiness_is_seen(void **state)
     struct fs_sim *sim = fs_sim_new(&(struct fs_sim_options){.seed = 1});
     struct fs *fs = fs_sim_fs(sim);
     bool empty = false;
-    ok(datadir_is_empty(fs, "/missing", &empty));
+    must(datadir_is_empty(fs, "/missing", &empty));
     assert_true(empty);
-    ok(fs_make_directory(fs, "/d"));
-    ok(datadir_is_empty(fs, "/d", &empty));
+    must(fs_make_directory(fs, "/d"));
+    must(datadir_is_empty(fs, "/d", &empty));
     assert_true(empty);
     touch(fs, "/d/file");
-    ok(datadir_is_empty(fs, "/d", &empty));
+    must(datadir_is_empty(fs, "/d", &empty));
     assert_false(empty);
-    fails(datadir_is_empty(fs, "/d/file", &empty), ERROR_IO, "/d/file");
+    must_fail(datadir_is_empty(fs, "/d/file", &empty), ERROR_IO, "/d/file");
     fs_sim_free(sim);
 }
 
@@ -154,10 +138,10 @@ static void open_folders_are_warned_of(void **state)
     struct logger logger = {.level = LOG_WARN, .emit = keep_text, .context = &text};
     struct datadir datadir;
     datadir_init(&datadir, root, NULL);
-    ok(datadir_create(&datadir, fs_real(), &logger));
+    must(datadir_create(&datadir, fs_real(), &logger));
     assert_null(text);
     assert_int_equal(chmod(root, 0755), 0);
-    ok(datadir_create(&datadir, fs_real(), &logger));
+    must(datadir_create(&datadir, fs_real(), &logger));
     char *expected = mem_printf(
         "directory \"%s\" exist, but the permission is \"drwxr-xr-x\". The recommended permission is "
         "\"-rwx------\" to prevent possible unprivileged access to the data",
@@ -166,7 +150,7 @@ static void open_folders_are_warned_of(void **state)
     assert_string_equal(text, expected);
     free(expected);
     free(text);
-    ok(fs_remove_tree(fs_real(), root));
+    must(fs_remove_tree(fs_real(), root));
     datadir_deinit(&datadir);
 }
 

@@ -3,29 +3,14 @@
 #include "base/memory.h"
 #include "storage/fs.h"
 #include "storage/fs_sim.h"
+#include "tests/unit/expect.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 enum { SECTOR = FS_SIM_SECTOR, LARGE = 20 << 20 };
-
-static void ok(struct error *error)
-{
-    if (error != NULL) fail_msg("unexpected error: %s", error->text);
-}
-
-static void fails(struct error *error, enum error_kind kind)
-{
-    assert_non_null(error);
-    assert_int_equal(error->kind, kind);
-    error_free(error);
-}
 
 static struct fs_sim *new_disk(uint64_t seed)
 {
@@ -35,16 +20,16 @@ static struct fs_sim *new_disk(uint64_t seed)
 static struct fs_file *open_file(struct fs *fs, const char *path, unsigned flags)
 {
     struct fs_file *file = NULL;
-    ok(fs_open(fs, path, flags, &file));
+    must(fs_open(fs, path, flags, &file));
     return file;
 }
 
 static void put(struct fs *fs, const char *path, const char *text, bool sync)
 {
     struct fs_file *file = open_file(fs, path, FS_WRITE | FS_CREATE | FS_TRUNCATE);
-    ok(fs_file_pwrite(file, text, strlen(text), 0));
-    if (sync) ok(fs_file_sync(file));
-    ok(fs_file_close(file));
+    must(fs_file_pwrite(file, text, strlen(text), 0));
+    if (sync) must(fs_file_sync(file));
+    must(fs_file_close(file));
 }
 
 /* The content as a string, or "-" when the file is missing. Compare at once: the memory is used again. */
@@ -57,7 +42,7 @@ static const char *get(struct fs *fs, const char *path)
         buf_deinit(&content);
         return "-";
     }
-    ok(error);
+    must(error);
     static char text[256];
     snprintf(text, sizeof(text), "%s", buf_string(&content));
     buf_deinit(&content);
@@ -70,66 +55,66 @@ static void check_files(struct fs *fs, const char *root)
 {
     char *directory = mem_printf("%s/a/b", root), *path = mem_printf("%s/a/b/file", root);
     char *other = mem_printf("%s/a/other", root), *tree = mem_printf("%s/a", root);
-    ok(fs_make_directory(fs, directory));
-    ok(fs_make_directory(fs, directory));
+    must(fs_make_directory(fs, directory));
+    must(fs_make_directory(fs, directory));
     struct fs_file *file = NULL;
-    fails(fs_open(fs, path, FS_READ, &file), ERROR_NOT_FOUND);
+    must_fail(fs_open(fs, path, FS_READ, &file), ERROR_NOT_FOUND, "");
     file = open_file(fs, path, FS_WRITE | FS_CREATE | FS_EXCLUSIVE);
     struct fs_file *again = NULL;
-    fails(fs_open(fs, path, FS_WRITE | FS_CREATE | FS_EXCLUSIVE, &again), ERROR_EXISTS);
+    must_fail(fs_open(fs, path, FS_WRITE | FS_CREATE | FS_EXCLUSIVE, &again), ERROR_EXISTS, "");
     unsigned mode = 0;
-    ok(fs_mode(fs, path, &mode));
+    must(fs_mode(fs, path, &mode));
     assert_int_equal(mode, 0600);
-    ok(fs_mode(fs, directory, &mode));
+    must(fs_mode(fs, directory, &mode));
     assert_int_equal(mode, 0700);
 
-    ok(fs_file_allocate(file, 10000));
+    must(fs_file_allocate(file, 10000));
     uint64_t size = 0;
-    ok(fs_file_size(file, &size));
+    must(fs_file_size(file, &size));
     assert_int_equal(size, 10000);
     const uint8_t *map = NULL;
-    ok(fs_file_map(file, 1 << 20, &map));
+    must(fs_file_map(file, 1 << 20, &map));
     assert_int_equal(map[9999], 0);
-    ok(fs_file_pwrite(file, "hello", 5, 9000));
+    must(fs_file_pwrite(file, "hello", 5, 9000));
     assert_memory_equal(map + 9000, "hello", 5);
     char text[16];
     size_t got = 0;
-    ok(fs_file_pread(file, text, sizeof(text), 9000, &got));
+    must(fs_file_pread(file, text, sizeof(text), 9000, &got));
     assert_int_equal(got, sizeof(text));
-    ok(fs_file_pread(file, text, sizeof(text), 9995, &got));
+    must(fs_file_pread(file, text, sizeof(text), 9995, &got));
     assert_int_equal(got, 5);
-    ok(fs_file_pread(file, text, sizeof(text), 20000, &got));
+    must(fs_file_pread(file, text, sizeof(text), 20000, &got));
     assert_int_equal(got, 0);
-    ok(fs_file_truncate(file, 9003));
-    ok(fs_file_truncate(file, 9010));
+    must(fs_file_truncate(file, 9003));
+    must(fs_file_truncate(file, 9010));
     assert_memory_equal(map + 9000, "hel\0\0\0\0\0\0\0", 10);
     fs_file_unmap(file, map, 1 << 20);
-    ok(fs_file_sync_data(file));
-    ok(fs_file_sync(file));
+    must(fs_file_sync_data(file));
+    must(fs_file_sync(file));
 
-    ok(fs_rename(fs, path, other));
+    must(fs_rename(fs, path, other));
     bool exists = true;
-    ok(fs_exists(fs, path, &exists));
+    must(fs_exists(fs, path, &exists));
     assert_false(exists);
-    ok(fs_file_pwrite(file, "X", 1, 0)); /* the handle follows the file, not its name */
+    must(fs_file_pwrite(file, "X", 1, 0)); /* the handle follows the file, not its name */
     assert_string_equal(get(fs, other), "X");
-    ok(fs_file_close(file));
+    must(fs_file_close(file));
 
     char **names = NULL;
     size_t count = 0;
-    ok(fs_list(fs, tree, &names, &count));
+    must(fs_list(fs, tree, &names, &count));
     assert_int_equal(count, 2);
     assert_string_equal(names[0], "b");
     assert_string_equal(names[1], "other");
     fs_names_free(names, count);
-    ok(fs_sync_directory(fs, tree));
-    fails(fs_remove(fs, path), ERROR_NOT_FOUND);
-    ok(fs_remove(fs, other));
-    ok(fs_remove_tree(fs, tree));
-    ok(fs_remove_tree(fs, tree));
-    ok(fs_exists(fs, tree, &exists));
+    must(fs_sync_directory(fs, tree));
+    must_fail(fs_remove(fs, path), ERROR_NOT_FOUND, "");
+    must(fs_remove(fs, other));
+    must(fs_remove_tree(fs, tree));
+    must(fs_remove_tree(fs, tree));
+    must(fs_exists(fs, tree, &exists));
     assert_false(exists);
-    fails(fs_list(fs, tree, &names, &count), ERROR_NOT_FOUND);
+    must_fail(fs_list(fs, tree, &names, &count), ERROR_NOT_FOUND, "");
     free(directory);
     free(path);
     free(other);
@@ -140,18 +125,18 @@ static void check_locks(struct fs *fs, const char *root)
 {
     char *path = mem_printf("%s/lock", root);
     struct fs_file *a = open_file(fs, path, FS_WRITE | FS_CREATE), *b = open_file(fs, path, FS_WRITE);
-    ok(fs_file_lock(a, FS_LOCK_SEGMENT));
-    fails(fs_file_lock(b, FS_LOCK_SEGMENT), ERROR_LOCKED);
-    ok(fs_file_close(a));
-    ok(fs_file_lock(b, FS_LOCK_SEGMENT));
+    must(fs_file_lock(a, FS_LOCK_SEGMENT));
+    must_fail(fs_file_lock(b, FS_LOCK_SEGMENT), ERROR_LOCKED, "");
+    must(fs_file_close(a));
+    must(fs_file_lock(b, FS_LOCK_SEGMENT));
     a = open_file(fs, path, FS_WRITE);
-    ok(fs_file_lock(a, FS_LOCK_SHARED));
-    ok(fs_file_lock(b, FS_LOCK_SHARED));
-    fails(fs_file_lock(b, FS_LOCK_EXCLUSIVE), ERROR_LOCKED);
-    ok(fs_file_close(a));
-    ok(fs_file_lock(b, FS_LOCK_EXCLUSIVE));
-    ok(fs_file_close(b));
-    ok(fs_remove(fs, path));
+    must(fs_file_lock(a, FS_LOCK_SHARED));
+    must(fs_file_lock(b, FS_LOCK_SHARED));
+    must_fail(fs_file_lock(b, FS_LOCK_EXCLUSIVE), ERROR_LOCKED, "");
+    must(fs_file_close(a));
+    must(fs_file_lock(b, FS_LOCK_EXCLUSIVE));
+    must(fs_file_close(b));
+    must(fs_remove(fs, path));
     free(path);
 }
 
@@ -159,17 +144,17 @@ static void check_locks(struct fs *fs, const char *root)
 static struct fs_file *new_large_file(struct fs *fs, const char *path)
 {
     struct fs_file *file = open_file(fs, path, FS_WRITE | FS_CREATE);
-    ok(fs_file_pwrite(file, "first", 5, 0));
-    ok(fs_file_pwrite(file, "last", 4, LARGE));
+    must(fs_file_pwrite(file, "first", 5, 0));
+    must(fs_file_pwrite(file, "last", 4, LARGE));
     return file;
 }
 
 static void check_large_file(struct fs_file *file)
 {
     uint64_t size;
-    ok(fs_file_size(file, &size));
+    must(fs_file_size(file, &size));
     assert_int_equal(size, LARGE + 4);
-    ok(fs_file_close(file));
+    must(fs_file_close(file));
 }
 
 static void check_discard(struct fs *fs, const char *root)
@@ -177,15 +162,15 @@ static void check_discard(struct fs *fs, const char *root)
     char *path = mem_printf("%s/old", root), *other = mem_printf("%s/new", root);
     struct fs_file *file = new_large_file(fs, path);
     put(fs, other, "new", true);
-    ok(fs_rename(fs, other, path));
-    ok(fs_file_discard(file));
+    must(fs_rename(fs, other, path));
+    must(fs_file_discard(file));
     assert_string_equal(get(fs, path), "new");
-    ok(fs_remove(fs, path));
+    must(fs_remove(fs, path));
 
     file = new_large_file(fs, path);
-    ok(fs_file_discard(file)); /* a name is left */
+    must(fs_file_discard(file)); /* a name is left */
     check_large_file(open_file(fs, path, FS_WRITE));
-    ok(fs_remove(fs, path));
+    must(fs_remove(fs, path));
     free(path);
     free(other);
 }
@@ -199,14 +184,14 @@ static void what_others_can_read_is_not_discarded(void **state)
     char *path = mem_printf("%s/old", root), *second = mem_printf("%s/link", root);
     struct fs_file *file = new_large_file(fs_real(), path);
     assert_int_equal(link(path, second), 0);
-    ok(fs_remove(fs_real(), path));
-    ok(fs_file_discard(file));
+    must(fs_remove(fs_real(), path));
+    must(fs_file_discard(file));
     check_large_file(open_file(fs_real(), second, FS_WRITE));
 
     file = open_file(fs_real(), second, FS_WRITE);
     struct fs_file *reader = open_file(fs_real(), second, FS_READ);
-    ok(fs_remove(fs_real(), second));
-    ok(fs_file_discard(file));
+    must(fs_remove(fs_real(), second));
+    must(fs_file_discard(file));
     check_large_file(reader);
     rmdir(root);
     free(path);
@@ -218,11 +203,11 @@ static bool early_discard_empties_the_file(uint64_t seed)
     struct fs_sim *sim = new_disk(seed);
     struct fs *fs = fs_sim_fs(sim);
     put(fs, "db", "old", true);
-    ok(fs_sync_directory(fs, ""));
+    must(fs_sync_directory(fs, ""));
     struct fs_file *file = open_file(fs, "db", FS_WRITE);
     put(fs, "copy", "new", true);
-    ok(fs_rename(fs, "copy", "db")); /* and no sync of the folder */
-    ok(fs_file_discard(file));
+    must(fs_rename(fs, "copy", "db")); /* and no sync of the folder */
+    must(fs_file_discard(file));
     fs_sim_crash(sim, FS_SIM_RANDOM);
     bool emptied = strcmp(get(fs, "db"), "") == 0;
     fs_sim_free(sim);
@@ -259,8 +244,8 @@ static void a_file_larger_than_the_limit_is_not_read(void **state)
     struct fs_sim *sim = new_disk(1);
     put(fs_sim_fs(sim), "f", "12345", true);
     struct buf content = {0};
-    fails(fs_read_file(fs_sim_fs(sim), "f", 4, &content), ERROR_LIMIT);
-    ok(fs_read_file(fs_sim_fs(sim), "f", 5, &content));
+    must_fail(fs_read_file(fs_sim_fs(sim), "f", 4, &content), ERROR_LIMIT, "");
+    must(fs_read_file(fs_sim_fs(sim), "f", 5, &content));
     assert_int_equal(content.size, 5);
     buf_deinit(&content);
     fs_sim_free(sim);
@@ -275,9 +260,9 @@ static void a_power_cut_loses_what_was_not_synced(void **state)
     struct fs *fs = fs_sim_fs(sim);
     put(fs, "synced", "old", true);
     put(fs, "nameless", "data", true);
-    ok(fs_sync_directory(fs, "/"));
+    must(fs_sync_directory(fs, "/"));
     put(fs, "synced", "new value", false);
-    ok(fs_rename(fs, "nameless", "renamed"));
+    must(fs_rename(fs, "nameless", "renamed"));
     put(fs, "late", "late", true); /* synced content, but its name was not */
     struct fs_sim *kept = fs_sim_clone(sim);
     fs_sim_crash(sim, FS_SIM_LOSE_ALL);
@@ -304,19 +289,19 @@ static void a_killed_process_loses_handles_and_locks_only(void **state)
     struct fs_sim *sim = new_disk(3);
     struct fs *fs = fs_sim_fs(sim);
     struct fs_file *file = open_file(fs, "f", FS_WRITE | FS_CREATE);
-    ok(fs_file_lock(file, FS_LOCK_SEGMENT));
-    ok(fs_file_pwrite(file, "abc", 3, 0));
+    must(fs_file_lock(file, FS_LOCK_SEGMENT));
+    must(fs_file_pwrite(file, "abc", 3, 0));
     fs_sim_kill(sim);
-    fails(fs_file_pwrite(file, "d", 1, 3), ERROR_IO);
-    fails(fs_file_sync(file), ERROR_IO);
+    must_fail(fs_file_pwrite(file, "d", 1, 3), ERROR_IO, "");
+    must_fail(fs_file_sync(file), ERROR_IO, "");
     assert_string_equal(get(fs, "f"), "abc");
     struct fs_file *next = open_file(fs, "f", FS_WRITE);
-    ok(fs_file_lock(next, FS_LOCK_SEGMENT));
-    ok(fs_file_close(file)); /* the dead handle does not drop the new one's lock */
+    must(fs_file_lock(next, FS_LOCK_SEGMENT));
+    must(fs_file_close(file)); /* the dead handle does not drop the new one's lock */
     struct fs_file *third = open_file(fs, "f", FS_WRITE);
-    fails(fs_file_lock(third, FS_LOCK_SEGMENT), ERROR_LOCKED);
-    ok(fs_file_close(third));
-    ok(fs_file_close(next));
+    must_fail(fs_file_lock(third, FS_LOCK_SEGMENT), ERROR_LOCKED, "");
+    must(fs_file_close(third));
+    must(fs_file_close(next));
     fs_sim_crash(sim, FS_SIM_LOSE_ALL);
     assert_string_equal(get(fs, "f"), "-");
     fs_sim_free(sim);
@@ -334,11 +319,11 @@ static void a_random_power_cut_tears_writes_at_sectors(void **state)
     memset(old, 'o', sizeof(old));
     memset(new, 'n', sizeof(new));
     struct fs_file *file = open_file(fs, "f", FS_WRITE | FS_CREATE);
-    ok(fs_file_pwrite(file, old, sizeof(old), 0));
-    ok(fs_file_sync(file));
-    ok(fs_sync_directory(fs, "/"));
-    ok(fs_file_pwrite(file, new, sizeof(new), 0));
-    ok(fs_file_close(file));
+    must(fs_file_pwrite(file, old, sizeof(old), 0));
+    must(fs_file_sync(file));
+    must(fs_sync_directory(fs, "/"));
+    must(fs_file_pwrite(file, new, sizeof(new), 0));
+    must(fs_file_close(file));
     unsigned seen[TORN_SECTORS + 1] = {0};
     for (uint64_t seed = 0; seed < 200; seed++) {
         struct fs_sim *branch = fs_sim_clone(sim);
@@ -346,7 +331,7 @@ static void a_random_power_cut_tears_writes_at_sectors(void **state)
         fs_sim_crash(branch, FS_SIM_RANDOM);
         file = open_file(fs_sim_fs(branch), "f", FS_READ);
         size_t got = 0, fresh = 0;
-        ok(fs_file_pread(file, now, sizeof(now), 0, &got));
+        must(fs_file_pread(file, now, sizeof(now), 0, &got));
         assert_int_equal(got, sizeof(now));
         for (size_t i = 0; i < TORN_SECTORS; i++) {
             const uint8_t *sector = now + i * SECTOR;
@@ -355,7 +340,7 @@ static void a_random_power_cut_tears_writes_at_sectors(void **state)
             fresh += is_new;
         }
         seen[fresh]++;
-        ok(fs_file_close(file));
+        must(fs_file_close(file));
         fs_sim_free(branch);
     }
     assert_true(seen[0] > 40 && seen[TORN_SECTORS] > 40);
@@ -371,14 +356,14 @@ static void a_grown_file_may_keep_any_part_of_its_growth(void **state)
     for (uint64_t seed = 0; seed < 100; seed++) {
         struct fs_sim *sim = new_disk(seed);
         struct fs_file *file = open_file(fs_sim_fs(sim), "f", FS_WRITE | FS_CREATE);
-        ok(fs_sync_directory(fs_sim_fs(sim), "/"));
+        must(fs_sync_directory(fs_sim_fs(sim), "/"));
         uint8_t data[5000];
         memset(data, 'x', sizeof(data));
-        ok(fs_file_pwrite(file, data, sizeof(data), 0));
-        ok(fs_file_close(file));
+        must(fs_file_pwrite(file, data, sizeof(data), 0));
+        must(fs_file_close(file));
         fs_sim_crash(sim, FS_SIM_RANDOM);
         struct buf content = {0};
-        ok(fs_read_file(fs_sim_fs(sim), "f", sizeof(data), &content));
+        must(fs_read_file(fs_sim_fs(sim), "f", sizeof(data), &content));
         for (size_t i = 0; i < content.size; i++) assert_true(content.data[i] == 'x' || content.data[i] == 0);
         between += content.size > 0 && content.size < sizeof(data);
         buf_deinit(&content);
@@ -393,10 +378,10 @@ static void a_lost_shrinking_brings_the_bytes_back(void **state)
     struct fs_sim *sim = new_disk(5);
     struct fs *fs = fs_sim_fs(sim);
     put(fs, "f", "0123456789", true);
-    ok(fs_sync_directory(fs, "/"));
+    must(fs_sync_directory(fs, "/"));
     struct fs_file *file = open_file(fs, "f", FS_WRITE);
-    ok(fs_file_truncate(file, 0));
-    ok(fs_file_close(file));
+    must(fs_file_truncate(file, 0));
+    must(fs_file_close(file));
     assert_string_equal(get(fs, "f"), "");
     fs_sim_crash(sim, FS_SIM_LOSE_ALL);
     assert_string_equal(get(fs, "f"), "0123456789");
@@ -413,12 +398,12 @@ static void names_survive_in_order(void **state)
         struct fs *fs = fs_sim_fs(sim);
         put(fs, "a", "a", true);
         put(fs, "b", "b", true);
-        ok(fs_rename(fs, "a", "c"));
+        must(fs_rename(fs, "a", "c"));
         fs_sim_crash(sim, FS_SIM_RANDOM);
         bool a = false, b = false, c = false;
-        ok(fs_exists(fs, "a", &a));
-        ok(fs_exists(fs, "b", &b));
-        ok(fs_exists(fs, "c", &c));
+        must(fs_exists(fs, "a", &a));
+        must(fs_exists(fs, "b", &b));
+        must(fs_exists(fs, "c", &c));
         if (c) {
             assert_true(b && !a);
             seen[3]++;
@@ -439,14 +424,14 @@ static void a_rename_between_folders_is_atomic(void **state)
     (void)state;
     struct fs_sim *sim = new_disk(6);
     struct fs *fs = fs_sim_fs(sim);
-    ok(fs_make_directory(fs, "/one"));
-    ok(fs_make_directory(fs, "/two"));
-    ok(fs_sync_directory(fs, "/"));
+    must(fs_make_directory(fs, "/one"));
+    must(fs_make_directory(fs, "/two"));
+    must(fs_sync_directory(fs, "/"));
     put(fs, "/one/f", "f", true);
     put(fs, "/two/g", "g", true);
-    ok(fs_rename(fs, "/one/f", "/two/f"));
+    must(fs_rename(fs, "/one/f", "/two/f"));
     put(fs, "/one/h", "h", true);
-    ok(fs_sync_directory(fs, "/two"));
+    must(fs_sync_directory(fs, "/two"));
     fs_sim_crash(sim, FS_SIM_LOSE_ALL);
     assert_string_equal(get(fs, "/one/f"), "-");
     assert_string_equal(get(fs, "/one/h"), "-");
@@ -460,13 +445,13 @@ static void a_lost_folder_takes_its_files_along(void **state)
     (void)state;
     struct fs_sim *sim = new_disk(7);
     struct fs *fs = fs_sim_fs(sim);
-    ok(fs_make_directory(fs, "/d/e"));
+    must(fs_make_directory(fs, "/d/e"));
     put(fs, "/d/e/f", "f", true);
-    ok(fs_sync_directory(fs, "/d/e"));
-    ok(fs_sync_directory(fs, "/d"));
+    must(fs_sync_directory(fs, "/d/e"));
+    must(fs_sync_directory(fs, "/d"));
     fs_sim_crash(sim, FS_SIM_LOSE_ALL);
     bool exists = true;
-    ok(fs_exists(fs, "/d", &exists));
+    must(fs_exists(fs, "/d", &exists));
     assert_false(exists);
     fs_sim_free(sim);
 }
@@ -480,16 +465,16 @@ static void after_the_cut_every_operation_fails(void **state)
     struct fs *fs = fs_sim_fs(sim);
     struct fs_file *file = open_file(fs, "f", FS_WRITE | FS_CREATE);
     uint64_t before = fs_sim_operations(sim);
-    ok(fs_file_pwrite(file, "1", 1, 0));
+    must(fs_file_pwrite(file, "1", 1, 0));
     assert_int_equal(fs_sim_operations(sim), before + 1);
     fs_sim_cut_power_after(sim, 1);
-    ok(fs_file_pwrite(file, "2", 1, 1));
-    fails(fs_file_pwrite(file, "3", 1, 2), ERROR_IO);
-    fails(fs_file_sync(file), ERROR_IO);
+    must(fs_file_pwrite(file, "2", 1, 1));
+    must_fail(fs_file_pwrite(file, "3", 1, 2), ERROR_IO, "");
+    must_fail(fs_file_sync(file), ERROR_IO, "");
     struct fs_file *other = NULL;
-    fails(fs_open(fs, "f", FS_READ, &other), ERROR_IO);
-    fails(fs_make_directory(fs, "d"), ERROR_IO);
-    ok(fs_file_close(file));
+    must_fail(fs_open(fs, "f", FS_READ, &other), ERROR_IO, "");
+    must_fail(fs_make_directory(fs, "d"), ERROR_IO, "");
+    must(fs_file_close(file));
     fs_sim_crash(sim, FS_SIM_KEEP_ALL);
     assert_string_equal(get(fs, "f"), "12");
     fs_sim_free(sim);
@@ -512,9 +497,9 @@ static void a_hook_sees_and_stops_operations(void **state)
     unsigned left = 2;
     fs_sim_set_hook(sim, count_and_cut, &left);
     struct fs_file *file = open_file(fs_sim_fs(sim), "f", FS_WRITE | FS_CREATE);
-    ok(fs_file_pwrite(file, "1", 1, 0));
-    fails(fs_file_sync(file), ERROR_IO);
-    ok(fs_file_close(file));
+    must(fs_file_pwrite(file, "1", 1, 0));
+    must_fail(fs_file_sync(file), ERROR_IO, "");
+    must(fs_file_close(file));
     fs_sim_free(sim);
 }
 
@@ -530,12 +515,12 @@ static void faults_strike_where_and_when_asked(void **state)
                                                  .skip = 1,
                                                  .times = 2,
                                                  .system = ENOSPC});
-    ok(fs_file_pwrite(wal, "x", 1, 0));
-    ok(fs_file_pwrite(snap, "x", 1, 0));
-    fails(fs_file_pwrite(wal, "y", 1, 0), ERROR_NO_SPACE);
-    ok(fs_file_pwrite(snap, "y", 1, 0));
-    fails(fs_file_pwrite(wal, "y", 1, 0), ERROR_NO_SPACE);
-    ok(fs_file_pwrite(wal, "z", 1, 0));
+    must(fs_file_pwrite(wal, "x", 1, 0));
+    must(fs_file_pwrite(snap, "x", 1, 0));
+    must_fail(fs_file_pwrite(wal, "y", 1, 0), ERROR_NO_SPACE, "");
+    must(fs_file_pwrite(snap, "y", 1, 0));
+    must_fail(fs_file_pwrite(wal, "y", 1, 0), ERROR_NO_SPACE, "");
+    must(fs_file_pwrite(wal, "z", 1, 0));
     assert_int_equal(fs_sim_faults_struck(sim), 2);
     fs_sim_clear_faults(sim);
     fs_sim_add_fault(sim, &(struct fs_sim_fault){.operations = FS_SIM_ANY, .one_in = 2, .system = EIO});
@@ -546,8 +531,8 @@ static void faults_strike_where_and_when_asked(void **state)
         error_free(error);
     }
     assert_in_range(failed, 25, 75);
-    ok(fs_file_close(wal));
-    ok(fs_file_close(snap));
+    must(fs_file_close(wal));
+    must(fs_file_close(snap));
     fs_sim_free(sim);
 }
 
@@ -560,12 +545,12 @@ static void a_short_write_leaves_a_part_and_an_error(void **state)
         sim, &(struct fs_sim_fault){.operations = FS_SIM_WRITE, .times = 1, .system = EIO, .partial = true});
     uint8_t data[8 * SECTOR];
     memset(data, 'x', sizeof(data));
-    fails(fs_file_pwrite(file, data, sizeof(data), 100), ERROR_IO);
+    must_fail(fs_file_pwrite(file, data, sizeof(data), 100), ERROR_IO, "");
     uint64_t size = 0;
-    ok(fs_file_size(file, &size));
+    must(fs_file_size(file, &size));
     assert_in_range(size, 1, 8 * SECTOR);
     assert_int_equal(size % SECTOR, 0);
-    ok(fs_file_close(file));
+    must(fs_file_close(file));
     fs_sim_free(sim);
 }
 
@@ -578,14 +563,14 @@ static void a_failed_sync_forgets_data(void **state)
         struct fs_sim *sim = new_disk(seed);
         struct fs *fs = fs_sim_fs(sim);
         put(fs, "f", "old", true);
-        ok(fs_sync_directory(fs, "/"));
+        must(fs_sync_directory(fs, "/"));
         fs_sim_add_fault(sim, &(struct fs_sim_fault){.operations = FS_SIM_SYNC, .times = 1, .system = EIO});
         struct fs_file *file = open_file(fs, "f", FS_WRITE);
-        ok(fs_file_pwrite(file, "new", 3, 0));
-        fails(fs_file_sync_data(file), ERROR_IO);
-        ok(fs_file_sync_data(file));
+        must(fs_file_pwrite(file, "new", 3, 0));
+        must_fail(fs_file_sync_data(file), ERROR_IO, "");
+        must(fs_file_sync_data(file));
         assert_string_equal(get(fs, "f"), "new");
-        ok(fs_file_close(file));
+        must(fs_file_close(file));
         fs_sim_crash(sim, FS_SIM_KEEP_ALL);
         bool is_new = strcmp(get(fs, "f"), "new") == 0;
         kept += is_new;
@@ -602,20 +587,20 @@ static void a_full_disk_writes_what_fits(void **state)
     struct fs *fs = fs_sim_fs(sim);
     struct fs_file *a = open_file(fs, "a", FS_WRITE | FS_CREATE),
                    *b = open_file(fs, "b", FS_WRITE | FS_CREATE);
-    ok(fs_file_allocate(a, 4097));
+    must(fs_file_allocate(a, 4097));
     assert_int_equal(fs_sim_used(sim), 2 * 4096);
     static const uint8_t data[5000];
-    fails(fs_file_pwrite(b, data, sizeof(data), 0), ERROR_NO_SPACE);
+    must_fail(fs_file_pwrite(b, data, sizeof(data), 0), ERROR_NO_SPACE, "");
     uint64_t size = 0;
-    ok(fs_file_size(b, &size));
+    must(fs_file_size(b, &size));
     assert_int_equal(size, 4096);
-    fails(fs_file_allocate(a, 3 * 4096), ERROR_NO_SPACE);
-    ok(fs_file_truncate(a, 0));
-    ok(fs_file_pwrite(b, data, sizeof(data), 0));
+    must_fail(fs_file_allocate(a, 3 * 4096), ERROR_NO_SPACE, "");
+    must(fs_file_truncate(a, 0));
+    must(fs_file_pwrite(b, data, sizeof(data), 0));
     fs_sim_set_capacity(sim, 0);
-    ok(fs_file_allocate(a, 1 << 20));
-    ok(fs_file_close(a));
-    ok(fs_file_close(b));
+    must(fs_file_allocate(a, 1 << 20));
+    must(fs_file_close(a));
+    must(fs_file_close(b));
     fs_sim_free(sim);
 }
 
@@ -625,7 +610,7 @@ static void a_flipped_bit_is_there_after_a_crash_too(void **state)
     struct fs_sim *sim = new_disk(13);
     struct fs *fs = fs_sim_fs(sim);
     put(fs, "f", "abc", true);
-    ok(fs_sync_directory(fs, "/"));
+    must(fs_sync_directory(fs, "/"));
     assert_true(fs_sim_flip_bit(sim, "f", 1, 0));
     assert_false(fs_sim_flip_bit(sim, "f", 3, 0));
     assert_false(fs_sim_flip_bit(sim, "g", 0, 0));
@@ -640,17 +625,17 @@ static void a_clone_goes_its_own_way(void **state)
     (void)state;
     struct fs_sim *sim = new_disk(14);
     struct fs *fs = fs_sim_fs(sim);
-    ok(fs_make_directory(fs, "/d"));
+    must(fs_make_directory(fs, "/d"));
     put(fs, "/d/f", "one", true);
-    ok(fs_sync_directory(fs, "/"));
+    must(fs_sync_directory(fs, "/"));
     struct fs_file *removed = open_file(fs, "/d/gone", FS_WRITE | FS_CREATE);
-    ok(fs_remove(fs, "/d/gone"));
+    must(fs_remove(fs, "/d/gone"));
     struct fs_sim *clone = fs_sim_clone(sim);
     put(fs, "/d/f", "two", true);
     assert_string_equal(get(fs_sim_fs(clone), "/d/f"), "one");
     put(fs_sim_fs(clone), "/d/f", "three", true);
     assert_string_equal(get(fs, "/d/f"), "two");
-    ok(fs_file_close(removed));
+    must(fs_file_close(removed));
     fs_sim_free(sim);
     assert_string_equal(get(fs_sim_fs(clone), "/d/f"), "three");
     fs_sim_free(clone);

@@ -4,21 +4,13 @@
 #include "member/image.h"
 #include "storage/backend.h"
 #include "storage/fs_sim.h"
+#include "tests/unit/expect.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 enum { INDEX = 100 };
 
 static const char path[] = "/tmp1";
-
-static void must(struct error *error)
-{
-    if (error != NULL) fail_msg("unexpected error: %s", error->text);
-}
 
 static struct cluster *empty(void)
 {

@@ -13,13 +13,10 @@
 #include "mvcc/kv_check.h"
 #include "storage/backend.h"
 #include "storage/fs_sim.h"
+#include "tests/unit/expect.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 struct fixture {
     struct fs_sim *sim;
@@ -27,14 +24,6 @@ struct fixture {
     struct mvcc_store *store;
     struct kv kv;
 };
-
-static void no_error(struct error *error)
-{
-    if (error == NULL) return;
-    print_error("%s\n", error->text);
-    error_free(error);
-    fail();
-}
 
 static bool lease_exists(void *context, int64_t lease)
 {
@@ -60,9 +49,9 @@ static int set_up(void **state)
     struct fixture *fixture = mem_zalloc(1, sizeof(*fixture));
     fixture->sim = fs_sim_new(&(struct fs_sim_options){.seed = 1});
     struct backend_options options = {.initial_map_size = 1 << 28};
-    no_error(backend_open(fs_sim_fs(fixture->sim), "/db", &options, &fixture->backend));
+    must(backend_open(fs_sim_fs(fixture->sim), "/db", &options, &fixture->backend));
     struct mvcc_options store = {.leases = {NULL, lease_exists, lease_attach, lease_detach}};
-    no_error(mvcc_open(fixture->backend, &store, &fixture->store));
+    must(mvcc_open(fixture->backend, &store, &fixture->store));
     kv_init(&fixture->kv, fixture->store);
     *state = fixture;
     return 0;
@@ -72,7 +61,7 @@ static int tear_down(void **state)
 {
     struct fixture *fixture = *state;
     mvcc_close(fixture->store);
-    no_error(backend_close(fixture->backend));
+    must(backend_close(fixture->backend));
     fs_sim_free(fixture->sim);
     free(fixture);
     return 0;
@@ -209,7 +198,7 @@ static void assert_response(struct fixture *fixture, execute *run, const void *r
 {
     struct buf response = {0}, text = {0};
     enum api_error status;
-    no_error(run(&fixture->kv, request, &response, &status));
+    must(run(&fixture->kv, request, &response, &status));
     if (status != API_OK) {
         assert_int_equal(response.size, 0);
         assert_string_equal(api_error_text(status), expected);
@@ -254,7 +243,7 @@ static struct error *run_sliced_range(struct kv *kv, const void *request, struct
     struct kv_range_job *job = kv_range_begin(kv, request, &test_header, status);
     if (job == NULL) return NULL;
     bool done = false;
-    while (!done) no_error(kv_range_step(job, slice_keys, &done));
+    while (!done) must(kv_range_step(job, slice_keys, &done));
     finish_range(job, response);
     return NULL;
 }
@@ -331,7 +320,7 @@ static void compact(struct fixture *fixture, int64_t revision)
 {
     int64_t finished;
     assert_int_equal(mvcc_compact_start(fixture->store, revision), MVCC_OK);
-    no_error(mvcc_compact_step(fixture->store, 1000, &finished));
+    must(mvcc_compact_step(fixture->store, 1000, &finished));
     assert_int_equal(finished, revision);
 }
 
@@ -470,14 +459,14 @@ static void a_sliced_range_stays_at_its_revision(void **state)
     enum api_error status;
     struct kv_range_job *job = kv_range_begin(&fixture->kv, RANGE(ALL), &test_header, &status);
     bool done = false;
-    no_error(kv_range_step(job, 1, &done));
+    must(kv_range_step(job, 1, &done));
     assert_put(fixture, PUT("aa", "new"), "@9 put");
     assert_delete(fixture, DELETE("b"), "@10 deleted=1");
     assert_put(fixture, PUT("c", "new"), "@11 put");
     assert_int_equal(mvcc_compact_start(fixture->store, 11), MVCC_OK);
     while (!done) {
         assert_false(mvcc_compact_pending(fixture->store)); /* it waits */
-        no_error(kv_range_step(job, 1, &done));
+        must(kv_range_step(job, 1, &done));
     }
     struct buf response = {0};
     assert_int_equal(finish_range(job, &response), 4);
@@ -491,7 +480,7 @@ static void a_sliced_range_stays_at_its_revision(void **state)
     buf_deinit(&response);
     arena_free(arena);
     job = kv_range_begin(&fixture->kv, RANGE(ALL), &test_header, &status);
-    no_error(kv_range_step(job, 1, &done));
+    must(kv_range_step(job, 1, &done));
     assert_false(done);
     kv_range_finish(job, NULL);
 }
@@ -510,17 +499,17 @@ static void a_large_answer_comes_in_pieces(void **state)
         enum api_error status;
         snprintf(key, sizeof(key), "k%02u", i);
         Etcdserverpb__PutRequest put = {.key = {3, (uint8_t *)key}, .value = {VALUE_SIZE, (uint8_t *)value}};
-        no_error(kv_put(&fixture->kv, &put, &test_header, NULL, &status));
+        must(kv_put(&fixture->kv, &put, &test_header, NULL, &status));
         assert_int_equal(status, API_OK);
     }
     for (size_t i = 0; i < 2; i++) {
         Etcdserverpb__RangeRequest *request = RANGE(ALL, .sort_target = targets[i]);
         struct buf whole = {0};
         enum api_error status;
-        no_error(kv_range(&fixture->kv, request, &test_header, &whole, NULL, &status));
+        must(kv_range(&fixture->kv, request, &test_header, &whole, NULL, &status));
         struct kv_range_job *job = kv_range_begin(&fixture->kv, request, &test_header, &status);
         unsigned slices = 0;
-        for (bool done = false; !done; slices++) no_error(kv_range_step(job, SIZE_MAX, &done));
+        for (bool done = false; !done; slices++) must(kv_range_step(job, SIZE_MAX, &done));
         assert_true(slices >= KEYS * VALUE_SIZE / (1200 * 1024));
         struct blob_list pieces = {0};
         struct buf joined = {0};
@@ -608,7 +597,7 @@ static void headers_carry_what_the_node_knows(void **state)
     struct arena *arena = arena_new();
     enum api_error status;
     struct kv_header header = {UINT64_MAX, 300, 2};
-    no_error(kv_put(&fixture->kv, PUT("a", "1"), &header, &response, &status));
+    must(kv_put(&fixture->kv, PUT("a", "1"), &header, &response, &status));
     show_put(&shown, (const void *)message_unpack(&etcdserverpb__put_response__descriptor,
                                                   buf_bytes(&response), arena, NULL));
     assert_string_equal(buf_string(&shown), "@2:18446744073709551615,300,2 put");
@@ -711,7 +700,7 @@ static void the_header_fits_at_the_edge_of_its_encoding(void **state)
     struct fixture *fixture = *state;
     for (int64_t i = 2; i <= 127; i++) {
         enum api_error status;
-        no_error(kv_put(&fixture->kv, PUT("a", "1"), &test_header, NULL, &status));
+        must(kv_put(&fixture->kv, PUT("a", "1"), &test_header, NULL, &status));
     }
     assert_txn(fixture, TXN(THEN(OP_DELETE("x"))), "@127 yes {@127 deleted=0}");
     assert_txn(fixture, TXN(THEN(OP_DELETE("a"))), "@128 yes {@128 deleted=1}");
@@ -792,17 +781,17 @@ static void members_without_a_waiting_client_do_the_same(void **state)
     struct fixture *fixture = *state;
     write_some(fixture);
     enum api_error status;
-    no_error(kv_txn(&fixture->kv, TXN(THEN(OP_PUT("a", "2"), OP_RANGE(.key = B("a"), .revision = 99))),
-                    &test_header, NULL, &status));
+    must(kv_txn(&fixture->kv, TXN(THEN(OP_PUT("a", "2"), OP_RANGE(.key = B("a"), .revision = 99))),
+                &test_header, NULL, &status));
     assert_int_equal(status, API_ERROR_FUTURE_REVISION);
     assert_int_equal(mvcc_revision(fixture->store), 8);
-    no_error(kv_txn(&fixture->kv,
-                    TXN(THEN(OP_PUT("a", "2", .prev_kv = true), OP_DELETE("b", .prev_kv = true),
-                             OP_RANGE(ALL), OP_TXN(THEN(OP_PUT("c", "", .ignore_value = true))))),
-                    &test_header, NULL, &status));
+    must(kv_txn(&fixture->kv,
+                TXN(THEN(OP_PUT("a", "2", .prev_kv = true), OP_DELETE("b", .prev_kv = true), OP_RANGE(ALL),
+                         OP_TXN(THEN(OP_PUT("c", "", .ignore_value = true))))),
+                &test_header, NULL, &status));
     assert_int_equal(status, API_OK);
     assert_range(fixture, RANGE(ALL), "@9 a=2(2,9,2) c=3(4,9,2)" D " count=3");
-    no_error(kv_delete_range(&fixture->kv, DELETE("a", .prev_kv = true), &test_header, NULL, &status));
+    must(kv_delete_range(&fixture->kv, DELETE("a", .prev_kv = true), &test_header, NULL, &status));
     assert_range(fixture, RANGE(ALL, .count_only = true), "@10 count=2");
 }
 
@@ -823,7 +812,7 @@ static Etcdserverpb__RangeResponse *decoded_range(struct fixture *fixture,
 {
     struct buf response = {0};
     enum api_error status;
-    no_error((sliced ? run_sliced_range : run_range)(&fixture->kv, request, &response, &status));
+    must((sliced ? run_sliced_range : run_range)(&fixture->kv, request, &response, &status));
     assert_int_equal(status, API_OK);
     ProtobufCMessage *message = message_unpack(&etcdserverpb__range_response__descriptor,
                                                arena_copy(arena, buf_bytes(&response)), arena, NULL);
@@ -845,7 +834,7 @@ static void sorted_ranges_agree_with_a_plain_sort(void **state)
         put.value = (ProtobufCBinaryData){(size_t)snprintf(value, 8, "%u", (unsigned)rng_below(&rng, 20)),
                                           (uint8_t *)value};
         enum api_error status;
-        no_error(kv_put(&fixture->kv, &put, &test_header, NULL, &status));
+        must(kv_put(&fixture->kv, &put, &test_header, NULL, &status));
     }
     for (int round = 0; round < 300; round++) {
         struct arena *arena = arena_new();

@@ -2,20 +2,12 @@
 #include "base/memory.h"
 #include "lease/lessor.h"
 #include "memory_backend.h"
+#include "tests/unit/expect.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #define SECOND INT64_C(1000000000)
-
-static void must(struct error *error)
-{
-    if (error != NULL) fail_msg("%s", error->text);
-}
 
 static const struct lessor_options plain = {.min_ttl = 2};
 

@@ -7,15 +7,13 @@
 #include "base/container.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "tests/unit/expect.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -24,11 +22,6 @@
 
 #define B      BYTES_LITERAL
 #define SECOND INT64_C(1000000000)
-
-static void must(struct error *error)
-{
-    if (error != NULL) fail_msg("%s", error->text);
-}
 
 /* ---- passwords ---- */
 

@@ -8,35 +8,17 @@
 #include "member/snapshot_file.h"
 #include "raft/memory_storage.h"
 #include "storage/fs_sim.h"
+#include "tests/unit/backend_fixture.h"
 
 #include <errno.h>
 #include <openssl/sha.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 enum { ROWS = 300, MAP_SIZE = 1 << 26 };
 
 static const char *const saved = "/saved.db";
 static const char *const two_members = "m1=http://127.0.0.1:2380,m2=http://127.0.0.1:2390";
-
-static void must(struct error *error)
-{
-    if (error == NULL) return;
-    print_error("%s\n", error->text);
-    error_free(error);
-    fail();
-}
-
-static void must_fail(struct error *error, const char *text)
-{
-    assert_non_null(error);
-    if (strstr(error->text, text) == NULL) fail_msg("'%s' is not in '%s'", text, error->text);
-    error_free(error);
-}
 
 static void sha1(struct bytes data, uint8_t digest[20])
 {
@@ -98,9 +80,7 @@ static struct fs_sim *disk_with_snapshot(bool with_digest)
     struct buf image = {0};
     must(backend_open(fs, "/db", &(const struct backend_options){.initial_map_size = MAP_SIZE}, &backend));
     fill(backend);
-    struct backend_batch *batch = backend_seal(backend);
-    must(backend_commit(backend, batch));
-    must(backend_committed(backend, batch));
+    commit(backend);
     must(backend_read_begin(backend, &reader));
     must(bolt_write_to(reader.tx, append_chunk, &image));
     backend_read_end(&reader);
@@ -258,7 +238,7 @@ static void a_raised_revision_is_the_newest_and_compacted(void **state)
     must(member_close(&member));
     options.data_directory = "/other";
     options.bump_revision = INT64_MAX;
-    must_fail(member_restore(&options), "cannot be raised");
+    must_fail(member_restore(&options), ERROR_INVALID, "cannot be raised");
     fs_sim_free(disk);
 }
 
@@ -269,24 +249,25 @@ static void what_is_wrong_is_refused_by_name(void **state)
     struct fs_sim *disk = disk_with_snapshot(true);
     struct restore_options options = options_for(disk);
     options.name = "m3";
-    must_fail(member_restore(&options),
+    must_fail(member_restore(&options), ERROR_INVALID,
               "couldn't find local name \"m3\" in the initial cluster configuration");
     options = options_for(disk);
     options.initial_advertise_peer_urls = "http://127.0.0.1:1";
-    must_fail(member_restore(&options), "missing from --initial-advertise-peer-urls");
+    must_fail(member_restore(&options), ERROR_INVALID, "missing from --initial-advertise-peer-urls");
     options = options_for(disk);
     options.snapshot = "/none";
-    must_fail(member_restore(&options), "open /none: no such file or directory");
+    must_fail(member_restore(&options), ERROR_NOT_FOUND, "open /none: no such file or directory");
     assert_false(exists(disk, "/restored"));
     options = options_for(disk);
     assert_true(fs_sim_flip_bit(disk, saved, 9000, 3));
-    must_fail(member_restore(&options), "expected sha256 [");
+    must_fail(member_restore(&options), ERROR_CORRUPT, "expected sha256 [");
     assert_true(fs_sim_flip_bit(disk, saved, 9000, 3));
     must(member_restore(&options));
-    must_fail(member_restore(&options), "data-dir \"/restored\" not empty or could not be read");
+    must_fail(member_restore(&options), ERROR_EXISTS,
+              "data-dir \"/restored\" not empty or could not be read");
     options.data_directory = "/other";
     options.wal_directory = "/restored";
-    must_fail(member_restore(&options), "wal-dir \"/restored\" exists");
+    must_fail(member_restore(&options), ERROR_EXISTS, "wal-dir \"/restored\" exists");
     fs_sim_free(disk);
 }
 
@@ -295,7 +276,7 @@ static void a_file_without_digest_is_taken_only_on_demand_and_then_checked(void 
     (void)state;
     struct fs_sim *disk = disk_with_snapshot(false);
     struct restore_options options = options_for(disk);
-    must_fail(member_restore(&options), "snapshot missing hash but --skip-hash-check=false");
+    must_fail(member_restore(&options), ERROR_CORRUPT, "snapshot missing hash but --skip-hash-check=false");
     options.skip_hash_check = true;
     must(member_restore(&options));
     struct buf content = {0};
@@ -303,10 +284,10 @@ static void a_file_without_digest_is_taken_only_on_demand_and_then_checked(void 
     write_file(fs_sim_fs(disk), saved, bytes_of(content.data, content.size / 2));
     buf_deinit(&content);
     options.data_directory = "/other";
-    must_fail(member_restore(&options), "invalid database");
+    must_fail(member_restore(&options), ERROR_CORRUPT, "invalid database");
     assert_false(exists(disk, "/other"));
     struct snapshot_status status;
-    must_fail(snapshot_file_status(fs_sim_fs(disk), saved, &status), "invalid database");
+    must_fail(snapshot_file_status(fs_sim_fs(disk), saved, &status), ERROR_CORRUPT, "invalid database");
     fs_sim_free(disk);
 }
 
@@ -373,7 +354,7 @@ static void the_storage_version_goes_down_and_up_again(void **state)
     struct restore_options options = options_for(disk);
     struct snapshot_status status;
     must(member_restore(&options));
-    must_fail(member_migrate(fs, "/restored", version_of(3, 7), false, &log_discard),
+    must_fail(member_migrate(fs, "/restored", version_of(3, 7), false, &log_discard), ERROR_INVALID,
               "version \"3.7.0\" is not supported");
     must(member_migrate(fs, "/restored", version_of(3, 5), false, &log_discard));
     must(snapshot_file_status(fs, "/restored/member/snap/db", &status));
@@ -385,7 +366,7 @@ static void the_storage_version_goes_down_and_up_again(void **state)
     must(member_migrate(fs, "/restored", version_of(3, 7), true, &log_discard));
     must(snapshot_file_status(fs, "/restored/member/snap/db", &status));
     assert_string_equal(status.version, "3.7.0");
-    must_fail(member_migrate(fs, "/none", version_of(3, 6), false, &log_discard),
+    must_fail(member_migrate(fs, "/none", version_of(3, 6), false, &log_discard), ERROR_NOT_FOUND,
               "stat /none/member/snap/db: no such file or directory");
     fs_sim_free(disk);
 }

@@ -4,36 +4,20 @@
 #include "base/memory.h"
 #include "storage/fs_sim.h"
 #include "storage/snap.h"
+#include "tests/unit/expect.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 static const char directory[] = "/data/member/snap";
-
-static void ok(struct error *error)
-{
-    if (error != NULL) fail_msg("unexpected error: %s", error->text);
-}
-
-static void fails(struct error *error, enum error_kind kind, const char *text)
-{
-    assert_non_null(error);
-    if (error->kind != kind || strstr(error->text, text) == NULL)
-        fail_msg("kind %d, not %d, or no \"%s\" in: %s", error->kind, kind, text, error->text);
-    error_free(error);
-}
 
 static struct fs_sim *new_disk(void)
 {
     struct fs_sim *sim = fs_sim_new(&(struct fs_sim_options){.seed = 1});
-    ok(fs_make_directory(fs_sim_fs(sim), directory));
-    ok(fs_sync_directory(fs_sim_fs(sim), "/"));
-    ok(fs_sync_directory(fs_sim_fs(sim), "/data"));
-    ok(fs_sync_directory(fs_sim_fs(sim), "/data/member"));
+    must(fs_make_directory(fs_sim_fs(sim), directory));
+    must(fs_sync_directory(fs_sim_fs(sim), "/"));
+    must(fs_sync_directory(fs_sim_fs(sim), "/data"));
+    must(fs_sync_directory(fs_sim_fs(sim), "/data/member"));
     return sim;
 }
 
@@ -54,7 +38,7 @@ static struct raft_snapshot snapshot_of(uint64_t term, uint64_t index, const cha
 static void save(const struct snap_options *options, uint64_t term, uint64_t index, const char *data)
 {
     struct raft_snapshot snapshot = snapshot_of(term, index, data);
-    ok(snap_save(options, directory, &snapshot));
+    must(snap_save(options, directory, &snapshot));
     raft_snapshot_deinit(&snapshot);
 }
 
@@ -62,7 +46,7 @@ static bool exists(struct fs *fs, const char *name)
 {
     char *path = mem_printf("%s/%s", directory, name);
     bool found = false;
-    ok(fs_exists(fs, path, &found));
+    must(fs_exists(fs, path, &found));
     free(path);
     return found;
 }
@@ -93,7 +77,7 @@ static void a_file_has_etcds_bytes(void **state)
     struct raft_snapshot snapshot = snapshot_of(2, 6, "{}"), decoded = {0};
     snap_encode(&written, &snapshot);
     assert_true(bytes_equal(buf_bytes(&written), buf_bytes(&expected)));
-    ok(snap_decode(&decoded, buf_bytes(&expected)));
+    must(snap_decode(&decoded, buf_bytes(&expected)));
     assert_int_equal(decoded.term, 2);
     assert_int_equal(decoded.index, 6);
     assert_int_equal(decoded.conf_state.voters.count, 1);
@@ -111,19 +95,20 @@ static void damaged_content_is_told_apart(void **state)
     (void)state;
     struct raft_snapshot snapshot = snapshot_of(2, 6, "some data"), decoded = {0};
     struct buf content = {0};
-    fails(snap_decode(&decoded, BYTES_EMPTY), ERROR_CORRUPT, "snap: empty snapshot");
-    fails(snap_decode(&decoded, BYTES_LITERAL("\x08\x05")), ERROR_CORRUPT, "snap: empty snapshot");
-    fails(snap_decode(&decoded, BYTES_LITERAL("\x08\x00\x12\x01x")), ERROR_CORRUPT, "snap: empty snapshot");
-    fails(snap_decode(&decoded, BYTES_LITERAL("\x08")), ERROR_CORRUPT, "snap: malformed");
+    must_fail(snap_decode(&decoded, BYTES_EMPTY), ERROR_CORRUPT, "snap: empty snapshot");
+    must_fail(snap_decode(&decoded, BYTES_LITERAL("\x08\x05")), ERROR_CORRUPT, "snap: empty snapshot");
+    must_fail(snap_decode(&decoded, BYTES_LITERAL("\x08\x00\x12\x01x")), ERROR_CORRUPT,
+              "snap: empty snapshot");
+    must_fail(snap_decode(&decoded, BYTES_LITERAL("\x08")), ERROR_CORRUPT, "snap: malformed");
     snap_encode(&content, &snapshot);
     for (size_t i = 8; i < content.size; i++) {
         content.data[i] ^= 0x10;
-        fails(snap_decode(&decoded, buf_bytes(&content)), ERROR_CORRUPT, "snap: crc mismatch");
+        must_fail(snap_decode(&decoded, buf_bytes(&content)), ERROR_CORRUPT, "snap: crc mismatch");
         content.data[i] ^= 0x10;
     }
     for (size_t size = 0; size < content.size; size++)
-        fails(snap_decode(&decoded, bytes_of(content.data, size)), ERROR_CORRUPT, "snap: ");
-    ok(snap_decode(&decoded, buf_bytes(&content)));
+        must_fail(snap_decode(&decoded, bytes_of(content.data, size)), ERROR_CORRUPT, "snap: ");
+    must(snap_decode(&decoded, buf_bytes(&content)));
     raft_snapshot_deinit(&decoded);
     raft_snapshot_deinit(&snapshot);
     buf_deinit(&content);
@@ -137,9 +122,9 @@ static void the_newest_readable_and_recorded_snapshot_is_loaded(void **state)
     struct raft_snapshot found = {0};
     bool is_found = true;
     uint64_t newest = 7;
-    ok(snap_load_newest(&options, directory, NULL, &found, &is_found));
+    must(snap_load_newest(&options, directory, NULL, &found, &is_found));
     assert_false(is_found);
-    ok(snap_newest_index(&options, directory, &newest));
+    must(snap_newest_index(&options, directory, &newest));
     assert_int_equal(newest, 0);
     save(&options, 1, 9, "old");
     save(&options, 2, 5, "older index, newer term");
@@ -147,7 +132,7 @@ static void the_newest_readable_and_recorded_snapshot_is_loaded(void **state)
     save(&options, 3, 20, "damaged");
     assert_true(fs_sim_flip_bit(sim, "/data/member/snap/0000000000000003-0000000000000014.snap", 20, 1));
 
-    ok(snap_newest_index(&options, directory, &newest));
+    must(snap_newest_index(&options, directory, &newest));
     assert_int_equal(newest, 20);
 
     struct wal_snapshot valid[] = {{.term = 0, .index = 0},
@@ -155,7 +140,7 @@ static void the_newest_readable_and_recorded_snapshot_is_loaded(void **state)
                                    {.term = 2, .index = 5},
                                    {.term = 3, .index = 20}};
     struct wal_snapshots snapshots = {.items = valid, .count = 4};
-    ok(snap_load_newest(&options, directory, &snapshots, &found, &is_found));
+    must(snap_load_newest(&options, directory, &snapshots, &found, &is_found));
     assert_true(is_found);
     assert_int_equal(found.term, 2);
     assert_int_equal(found.index, 5);
@@ -165,12 +150,12 @@ static void the_newest_readable_and_recorded_snapshot_is_loaded(void **state)
     raft_snapshot_deinit(&found);
 
     found = (struct raft_snapshot){0};
-    ok(snap_load_newest(&options, directory, NULL, &found, &is_found));
+    must(snap_load_newest(&options, directory, NULL, &found, &is_found));
     assert_int_equal(found.index, 12);
     raft_snapshot_deinit(&found);
     snapshots.count = 1;
     found = (struct raft_snapshot){0};
-    ok(snap_load_newest(&options, directory, &snapshots, &found, &is_found));
+    must(snap_load_newest(&options, directory, &snapshots, &found, &is_found));
     assert_false(is_found);
     assert_int_equal(found.index, 0);
     fs_sim_free(sim);
@@ -186,8 +171,8 @@ static void a_failing_disk_renames_nothing(void **state)
     bool is_found = true;
     save(&options, 1, 9, "data");
     fs_sim_add_fault(sim, &(struct fs_sim_fault){.operations = FS_SIM_READ, .system = EIO});
-    fails(snap_load_newest(&options, directory, NULL, &found, &is_found), ERROR_IO,
-          "0000000000000001-0000000000000009.snap");
+    must_fail(snap_load_newest(&options, directory, NULL, &found, &is_found), ERROR_IO,
+              "0000000000000001-0000000000000009.snap");
     assert_false(is_found);
     assert_true(exists(options.fs, "0000000000000001-0000000000000009.snap"));
     fs_sim_free(sim);
@@ -214,7 +199,7 @@ static void a_saved_snapshot_survives_a_power_cut(void **state)
             fs_sim_reseed(branch, seed);
             fs_sim_crash(branch, seed == 0 ? FS_SIM_LOSE_ALL : FS_SIM_RANDOM);
             bool is_found = false;
-            ok(snap_load_newest(&options, directory, NULL, &found, &is_found));
+            must(snap_load_newest(&options, directory, NULL, &found, &is_found));
             assert_true(is_found);
             if (whole) assert_int_equal(found.index, 2);
             raft_snapshot_deinit(&found);
@@ -244,8 +229,8 @@ static void a_failed_save_leaves_no_file(void **state)
                                                      .times = 1,
                                                      .system = cases[i].system,
                                                      .partial = true});
-        fails(snap_save(&options, directory, &snapshot), cases[i].kind,
-              "0000000000000001-0000000000000002.snap");
+        must_fail(snap_save(&options, directory, &snapshot), cases[i].kind,
+                  "0000000000000001-0000000000000002.snap");
         assert_false(exists(options.fs, "0000000000000001-0000000000000002.snap"));
         raft_snapshot_deinit(&snapshot);
         fs_sim_free(sim);
@@ -259,7 +244,7 @@ static void an_empty_snapshot_is_not_saved(void **state)
     struct snap_options options = options_of(sim);
     struct raft_snapshot empty = {0};
     uint64_t before = fs_sim_operations(sim);
-    ok(snap_save(&options, directory, &empty));
+    must(snap_save(&options, directory, &empty));
     assert_int_equal(fs_sim_operations(sim), before);
     fs_sim_free(sim);
 }
@@ -268,8 +253,8 @@ static void touch(struct fs *fs, const char *name)
 {
     char *path = mem_printf("%s/%s", directory, name);
     struct fs_file *file = NULL;
-    ok(fs_open(fs, path, FS_WRITE | FS_CREATE, &file));
-    ok(fs_file_close(file));
+    must(fs_open(fs, path, FS_WRITE | FS_CREATE, &file));
+    must(fs_file_close(file));
     free(path);
 }
 
@@ -286,17 +271,17 @@ static void the_oldest_are_purged(void **state)
         free(path);
     }
     size_t removed = 0;
-    ok(snap_purge(&options, directory, 0, &removed));
+    must(snap_purge(&options, directory, 0, &removed));
     assert_int_equal(removed, 0);
-    ok(snap_purge(&options, directory, 5, &removed));
+    must(snap_purge(&options, directory, 5, &removed));
     assert_int_equal(removed, 2);
     assert_false(exists(options.fs, "0000000000000001-0000000000000002.snap"));
     assert_true(exists(options.fs, "0000000000000001-0000000000000003.snap"));
     assert_true(exists(options.fs, "0000000000000001.snap.db"));
-    ok(snap_purge_databases(&options, directory, 6, &removed));
+    must(snap_purge_databases(&options, directory, 6, &removed));
     assert_int_equal(removed, 1);
     assert_false(exists(options.fs, "0000000000000001.snap.db"));
-    ok(snap_release_databases(&options, directory, 4));
+    must(snap_release_databases(&options, directory, 4));
     assert_false(exists(options.fs, "0000000000000003.snap.db"));
     assert_true(exists(options.fs, "0000000000000004.snap.db"));
     assert_true(exists(options.fs, "db"));
@@ -306,15 +291,15 @@ static void the_oldest_are_purged(void **state)
 static void write_image(struct fs *fs, const char *path, const char *content)
 {
     struct fs_file *file = NULL;
-    ok(fs_open(fs, path, FS_WRITE | FS_CREATE, &file));
-    ok(fs_file_pwrite(file, content, strlen(content), 0));
-    ok(fs_file_close(file));
+    must(fs_open(fs, path, FS_WRITE | FS_CREATE, &file));
+    must(fs_file_pwrite(file, content, strlen(content), 0));
+    must(fs_file_close(file));
 }
 
 static void must_hold(struct fs *fs, const char *path, const char *content)
 {
     struct buf found = {0};
-    ok(fs_read_file(fs, path, 100, &found));
+    must(fs_read_file(fs, path, 100, &found));
     assert_true(bytes_equal(buf_bytes(&found), bytes_from_string(content)));
     buf_deinit(&found);
 }
@@ -325,7 +310,7 @@ static void a_received_image_survives_a_power_cut(void **state)
     struct fs_sim *sim = new_disk();
     struct snap_options options = options_of(sim);
     write_image(options.fs, "/data/member/snap/tmp1", "image");
-    ok(snap_receive_database(&options, directory, "/data/member/snap/tmp1", 0x45));
+    must(snap_receive_database(&options, directory, "/data/member/snap/tmp1", 0x45));
     fs_sim_crash(sim, FS_SIM_LOSE_ALL);
     assert_false(exists(options.fs, "tmp1"));
     must_hold(options.fs, "/data/member/snap/0000000000000045.snap.db", "image");
@@ -339,9 +324,9 @@ static void a_received_image_does_not_replace_one_of_the_same_index(void **state
     struct fs_sim *sim = new_disk();
     struct snap_options options = options_of(sim);
     write_image(options.fs, "/data/member/snap/tmp1", "first");
-    ok(snap_receive_database(&options, directory, "/data/member/snap/tmp1", 0x45));
+    must(snap_receive_database(&options, directory, "/data/member/snap/tmp1", 0x45));
     write_image(options.fs, "/data/member/snap/tmp2", "second");
-    ok(snap_receive_database(&options, directory, "/data/member/snap/tmp2", 0x45));
+    must(snap_receive_database(&options, directory, "/data/member/snap/tmp2", 0x45));
     assert_false(exists(options.fs, "tmp2"));
     must_hold(options.fs, "/data/member/snap/0000000000000045.snap.db", "first");
     fs_sim_free(sim);

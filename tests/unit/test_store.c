@@ -4,15 +4,11 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "mvcc/store.h"
-#include "storage/backend.h"
 #include "storage/fs_sim.h"
+#include "tests/unit/backend_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 /* What the leases are told, as text. */
 struct fixture {
@@ -21,14 +17,6 @@ struct fixture {
     struct mvcc_store *store;
     struct buf lease_calls;
 };
-
-static void no_error(struct error *error)
-{
-    if (error == NULL) return;
-    print_error("%s\n", error->text);
-    error_free(error);
-    fail();
-}
 
 static bool lease_exists(void *context, int64_t lease)
 {
@@ -51,15 +39,15 @@ static void lease_detach(void *context, struct bytes key)
 static void open_store(struct fixture *fixture)
 {
     struct backend_options options = {.initial_map_size = 1 << 28};
-    no_error(backend_open(fs_sim_fs(fixture->sim), "/db", &options, &fixture->backend));
+    must(backend_open(fs_sim_fs(fixture->sim), "/db", &options, &fixture->backend));
     struct mvcc_options store = {.leases = {fixture, lease_exists, lease_attach, lease_detach}};
-    no_error(mvcc_open(fixture->backend, &store, &fixture->store));
+    must(mvcc_open(fixture->backend, &store, &fixture->store));
 }
 
 static void close_store(struct fixture *fixture)
 {
     mvcc_close(fixture->store);
-    no_error(backend_close(fixture->backend));
+    must(backend_close(fixture->backend));
 }
 
 static int set_up(void **state)
@@ -81,14 +69,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void commit(struct fixture *fixture)
-{
-    struct backend_batch *batch = backend_seal(fixture->backend);
-    if (batch == NULL) return;
-    no_error(backend_commit(fixture->backend, batch));
-    no_error(backend_committed(fixture->backend, batch));
-}
-
 static void crash(struct fixture *fixture)
 {
     close_store(fixture);
@@ -98,7 +78,7 @@ static void crash(struct fixture *fixture)
 
 static void restart(struct fixture *fixture)
 {
-    commit(fixture);
+    commit(fixture->backend);
     crash(fixture);
 }
 
@@ -137,7 +117,7 @@ static int64_t compact_to_end(struct mvcc_store *store, size_t max_rows)
 {
     int64_t finished = 0, last = 0;
     while (mvcc_compact_pending(store)) {
-        no_error(mvcc_compact_step(store, max_rows, &finished));
+        must(mvcc_compact_step(store, max_rows, &finished));
         if (finished != 0) last = finished;
     }
     return last;
@@ -157,7 +137,7 @@ static enum mvcc_status hash_at(struct mvcc_store *store, int64_t revision, size
     enum mvcc_status status = mvcc_hash_begin(store, revision, &job);
     if (status != MVCC_OK) return status;
     bool done = false;
-    while (!done) no_error(mvcc_hash_step(job, max_rows, &done));
+    while (!done) must(mvcc_hash_step(job, max_rows, &done));
     mvcc_hash_finish(job, hash);
     return MVCC_OK;
 }
@@ -192,7 +172,7 @@ static bool list_row(void *context, struct bytes key, struct bytes value)
 static void assert_rows(struct fixture *fixture, const char *expected)
 {
     struct buf list = {0};
-    no_error(backend_scan(fixture->backend, BUCKET_KEY, BYTES_EMPTY, BYTES_EMPTY, list_row, &list));
+    must(backend_scan(fixture->backend, BUCKET_KEY, BYTES_EMPTY, BYTES_EMPTY, list_row, &list));
     assert_string_equal(buf_string(&list), expected);
     buf_deinit(&list);
 }
@@ -307,7 +287,7 @@ static void hashes_do_not_depend_on_the_progress_of_a_compaction(void **state)
     int64_t finished = 0;
     while (finished == 0) {
         assert_hashes_after_compaction_at_8(fixture->store);
-        no_error(mvcc_compact_step(fixture->store, 1, &finished));
+        must(mvcc_compact_step(fixture->store, 1, &finished));
     }
     assert_hashes_after_compaction_at_8(fixture->store);
 }
@@ -319,12 +299,12 @@ static void a_hash_in_slices_is_that_of_its_beginning(void **state)
     struct mvcc_hash_job *job;
     assert_int_equal(mvcc_hash_begin(fixture->store, 0, &job), MVCC_OK);
     bool done = false;
-    no_error(mvcc_hash_step(job, 2, &done));
+    must(mvcc_hash_step(job, 2, &done));
     put(fixture->store, "foo", "later");
     delete (fixture->store, "abc");
     assert_int_equal(mvcc_compact_start(fixture->store, 12), MVCC_OK);
     assert_false(mvcc_compact_pending(fixture->store)); /* waits for the hash */
-    while (!done) no_error(mvcc_hash_step(job, 2, &done));
+    while (!done) must(mvcc_hash_step(job, 2, &done));
     struct mvcc_hash hash;
     mvcc_hash_finish(job, &hash);
     assert_int_equal(hash.hash, 3991353582);
@@ -436,7 +416,7 @@ static void a_pinned_revision_stays_readable(void **state)
     bool found;
     struct mvcc_entry entry;
     struct bytes row;
-    no_error(mvcc_get(store, text("a"), 2, &found, &entry, &row));
+    must(mvcc_get(store, text("a"), 2, &found, &entry, &row));
     assert_true(found && entry.modified.main == 2);
     mvcc_unpin(store, 2);
     assert_int_equal(compact_to_end(store, 10), 3);
@@ -453,14 +433,14 @@ static void the_revision_does_not_go_back_when_the_newest_rows_are_compacted(voi
     delete (fixture->store, "b");
     put(fixture->store, "c", "1");
     delete (fixture->store, "c");
-    commit(fixture);
+    commit(fixture->backend);
     assert_int_equal(mvcc_revision(fixture->store), 7);
     assert_int_equal(mvcc_compact_start(fixture->store, 7), MVCC_OK);
-    commit(fixture);
+    commit(fixture->backend);
     int64_t finished;
-    no_error(mvcc_compact_step(fixture->store, 6, &finished));
+    must(mvcc_compact_step(fixture->store, 6, &finished));
     assert_int_equal(finished, 0);
-    commit(fixture);
+    commit(fixture->backend);
     crash(fixture);
     assert_int_equal(mvcc_revision(fixture->store), 7);
     assert_int_equal(mvcc_compact_revision(fixture->store), 7);
@@ -499,8 +479,8 @@ static void a_tombstone_without_its_puts_is_known_after_a_crash(void **state)
     put(fixture->store, "c", "1");
     assert_int_equal(mvcc_compact_start(fixture->store, 4), MVCC_OK);
     int64_t finished;
-    no_error(mvcc_compact_step(fixture->store, 1, &finished)); /* a's put is gone */
-    commit(fixture);
+    must(mvcc_compact_step(fixture->store, 1, &finished)); /* a's put is gone */
+    commit(fixture->backend);
     crash(fixture);
     assert_true(mvcc_index_has(mvcc_index(fixture->store), text("a"), (struct mvcc_revision){4, 0}));
     assert_int_equal(compact_to_end(fixture->store, 2), 4);
@@ -582,7 +562,7 @@ static void damaged_rows_are_refused(void **state)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         close_store(fixture);
-        no_error(fs_remove(fs_sim_fs(fixture->sim), "/db"));
+        must(fs_remove(fs_sim_fs(fixture->sim), "/db"));
         open_store(fixture);
         backend_put(fixture->backend, BUCKET_KEY, bytes_of(rows[i].key, rows[i].key_size),
                     text(rows[i].value));
@@ -675,7 +655,7 @@ static void assert_state(struct run *run, int64_t at)
         bool found;
         struct mvcc_entry entry;
         struct bytes row;
-        no_error(mvcc_get(run->fixture.store, key_name(i, name), at, &found, &entry, &row));
+        must(mvcc_get(run->fixture.store, key_name(i, name), at, &found, &entry, &row));
         assert_int_equal(found, expected->modified != 0);
         if (!found) continue;
         live++;
@@ -710,8 +690,8 @@ static void seal(struct run *run)
 
 static void commit_sealed(struct run *run)
 {
-    no_error(backend_commit(run->fixture.backend, run->batch));
-    no_error(backend_committed(run->fixture.backend, run->batch));
+    must(backend_commit(run->fixture.backend, run->batch));
+    must(backend_committed(run->fixture.backend, run->batch));
     run->batch = NULL;
     run->durable = run->sealed;
 }
@@ -768,7 +748,7 @@ static void random_step(struct run *run)
         break;
     case 3:
     case 4:
-        no_error(mvcc_compact_step(store, 1 + rng_below(&run->rng, 5), &finished));
+        must(mvcc_compact_step(store, 1 + rng_below(&run->rng, 5), &finished));
         break;
     default:
         random_transaction(run);
@@ -828,8 +808,7 @@ static void members_agree_whatever_the_timing_of_compactions(void **state)
                 struct mvcc_store *store = members[m]->fixture.store;
                 int64_t finished;
                 if (start) assert_int_equal(mvcc_compact_start(store, compacted), MVCC_OK);
-                if (rng_chance(&rng, 1, 3))
-                    no_error(mvcc_compact_step(store, 1 + rng_below(&rng, 9), &finished));
+                if (rng_chance(&rng, 1, 3)) must(mvcc_compact_step(store, 1 + rng_below(&rng, 9), &finished));
                 if (rng_chance(&rng, 1, 12)) restart(&members[m]->fixture);
             }
             struct mvcc_hash first, second;
@@ -840,8 +819,8 @@ static void members_agree_whatever_the_timing_of_compactions(void **state)
         struct buf rows[2] = {{0}, {0}};
         for (size_t m = 0; m < 2; m++) {
             compact_to_end(members[m]->fixture.store, 4);
-            no_error(backend_scan(members[m]->fixture.backend, BUCKET_KEY, BYTES_EMPTY, BYTES_EMPTY, list_row,
-                                  &rows[m]));
+            must(backend_scan(members[m]->fixture.backend, BUCKET_KEY, BYTES_EMPTY, BYTES_EMPTY, list_row,
+                              &rows[m]));
             close_store(&members[m]->fixture);
             fs_sim_free(members[m]->fixture.sim);
             buf_deinit(&members[m]->fixture.lease_calls);

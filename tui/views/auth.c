@@ -185,14 +185,9 @@ static void answer(struct view *view, const struct key_answer *answer)
 
 static void write_entry(struct page *page, const struct entry *entry)
 {
-    struct bytes rest = buf_bytes(&entry->text);
     int y = page_row(page, NULL);
     if (y >= 0) canvas_text(page->canvas, 2, y, STYLE_ACCENT, entry->name);
-    while (rest.size > 0) {
-        size_t size = (size_t)((const uint8_t *)memchr(rest.data, '\n', rest.size) - rest.data);
-        page_note(page, STYLE_NORMAL, "    %.*s", (int)size, rest.data);
-        rest = bytes_of(rest.data + size + 1, rest.size - size - 1);
-    }
+    page_lines(page, 4, buf_bytes(&entry->text));
 }
 
 static void write_page(struct sheet *sheet, struct page *page, const struct model *model)

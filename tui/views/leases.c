@@ -155,12 +155,7 @@ static void write_page(struct sheet *sheet, struct page *page, const struct mode
     const struct lease *lease = find(leases, leases->selected);
     if (lease == NULL || lease->keys.size == 0) return;
     page_heading(page, "keys of the selected lease");
-    struct bytes rest = buf_bytes(&lease->keys);
-    while (rest.size > 0) {
-        size_t size = first_line(rest).size;
-        page_note(page, STYLE_NORMAL, "%.*s", (int)size, rest.data);
-        rest = bytes_of(rest.data + size + 1, rest.size - size - 1);
-    }
+    page_lines(page, 0, buf_bytes(&lease->keys));
     if (lease->key_count > KEYS_SHOWN)
         page_note(page, STYLE_DIM, "and %zu more", lease->key_count - KEYS_SHOWN);
 }

@@ -34,7 +34,7 @@ static double quota_of(const struct model_member *member)
 {
     if (member->is_fresh && member->quota > 0) return (double)member->quota;
     if (!member->has_metrics) return NAN;
-    return member->scrapes[(member->scrape_next + MODEL_WINDOW - 1) % MODEL_WINDOW].quota;
+    return model_scrape(member, 0)->quota;
 }
 
 static void write_row(struct page *page, const struct table_layout *layout, const struct model_member *member)
@@ -83,8 +83,7 @@ static void write_page(struct sheet *sheet, struct page *page, const struct mode
 {
     (void)sheet;
     struct table_layout layout;
-    table_layout(&layout, columns, COLUMNS, 2, page->canvas == NULL ? 80 : page->canvas->width - 3);
-    page_table_header(page, &layout, columns);
+    page_table(page, &layout, columns, COLUMNS);
     for (size_t i = 0; i < model->member_count; i++) write_row(page, &layout, model->members[i]);
     write_alarms(page, model);
     page_heading(page, "history");
@@ -94,18 +93,12 @@ static void write_page(struct sheet *sheet, struct page *page, const struct mode
 
 /* ---- keys ---- */
 
-static const struct model_member *selected(struct view *view, struct app *app)
-{
-    const struct sheet *sheet = (const struct sheet *)(const void *)view;
-    const struct model *model = app_model(app);
-    return sheet->selected < model->member_count ? model->members[sheet->selected] : NULL;
-}
-
 /* The commands that lose something or stop a member ask themselves. */
 static void run_defragment(struct view *view, struct app *app)
 {
     char line[MODEL_TEXT + 32];
-    const struct model_member *member = selected(view, app);
+    const struct sheet *sheet = (const struct sheet *)(const void *)view;
+    const struct model_member *member = sheet_selected_member(sheet, app_model(app));
     if (member == NULL) return;
     snprintf(line, sizeof(line), "--endpoints=%s defrag", member->endpoint);
     app_command(app, line);

@@ -62,7 +62,7 @@ static void say_metrics(struct page *page, const struct model *model, const stru
     page_heading(page, "metrics");
     page_since(page, model, "read", &member->metrics);
     if (!member->has_metrics) return;
-    const struct scrape *scrape = &member->scrapes[(member->scrape_next + MODEL_WINDOW - 1) % MODEL_WINDOW];
+    const struct scrape *scrape = model_scrape(member, 0);
     page_say(page, "WAL fsync p99",
              isnan(member->fsync) ? page->glyphs->none : units_seconds(member->fsync).text);
     page_say(page, "commit p99",

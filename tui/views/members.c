@@ -51,8 +51,7 @@ static void write_page(struct sheet *sheet, struct page *page, const struct mode
     (void)sheet;
     struct table_layout layout;
     size_t learners = 0;
-    table_layout(&layout, columns, COLUMNS, 2, page->canvas == NULL ? 80 : page->canvas->width - 3);
-    page_table_header(page, &layout, columns);
+    page_table(page, &layout, columns, COLUMNS);
     for (size_t i = 0; i < model->member_count; i++) {
         write_row(page, &layout, model, model->members[i]);
         learners += model->members[i]->is_learner;
@@ -75,11 +74,10 @@ static void write_page(struct sheet *sheet, struct page *page, const struct mode
 static const struct model_member *selected(struct view *view, struct app *app)
 {
     const struct sheet *sheet = (const struct sheet *)(const void *)view;
-    const struct model *model = app_model(app);
-    if (sheet->selected >= model->member_count) return NULL;
-    const struct model_member *member = model->members[sheet->selected];
-    if (!member->has_id) app_message(app, MODEL_NOTE, "this member has not told its id");
-    return member->has_id ? member : NULL;
+    const struct model_member *member = sheet_selected_member(sheet, app_model(app));
+    if (member == NULL || member->has_id) return member;
+    app_message(app, MODEL_NOTE, "this member has not told its id");
+    return NULL;
 }
 
 static void command_on_selected(struct view *view, struct app *app, const char *command)
@@ -141,14 +139,6 @@ static void run_add(struct view *view, struct app *app)
     app_prompt(app, "member add ", BYTES_LITERAL("NAME --learner --peer-urls=http://"), add);
 }
 
-static void choose(struct sheet *sheet, struct app *app)
-{
-    const struct model *model = app_model(app);
-    if (sheet->selected >= model->member_count) return;
-    view_member_set(app_view(app, APP_MEMBER), model->members[sheet->selected]->serial);
-    app_open(app, APP_MEMBER);
-}
-
 static const struct binding bindings[] = {
     {{INPUT_ENTER, INPUT_RIGHT}, "Enter", "page", "open the member's page", BINDING_BOTTOM, sheet_choose},
     {{'a'}, "a", "add", "add a member", BINDING_BOTTOM | BINDING_CHANGES, run_add},
@@ -169,6 +159,6 @@ struct view *view_members_new(void)
     struct sheet *sheet = mem_zalloc(1, sizeof(*sheet));
     sheet_init(sheet, "members", bindings, sizeof(bindings) / sizeof(bindings[0]));
     sheet->write = write_page;
-    sheet->choose = choose;
+    sheet->choose = sheet_open_member;
     return &sheet->view;
 }

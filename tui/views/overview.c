@@ -16,9 +16,7 @@ enum {
     TABLE_X = 2,
     GRAPH_LABEL = 14,
     GRAPH_VALUE = 7,
-    GRAPH_WIDTH = 20,
     GRAPH_ROWS_SMALL = 3,
-    GRAPH_ROWS_LARGE = 5,
     FINDINGS_SHOWN = 6,
     EVENTS_SHOWN = 10,
     EVENTS_PRINTED = 20,
@@ -246,22 +244,17 @@ static void cell_in_use(const struct model *model, const struct model_member *me
         SAY(cell, "%s", units_bytes((double)member->db_in_use).text);
 }
 
-static const struct scrape *newest(const struct model_member *member)
-{
-    return &member->scrapes[(member->scrape_next + MODEL_WINDOW - 1) % MODEL_WINDOW];
-}
-
 static void cell_files(const struct model *model, const struct model_member *member,
                        const struct glyphs *glyphs, struct cell *cell)
 {
-    double value = newest(member)->open_files;
+    double value = model_scrape(member, 0)->open_files;
     say_metric(cell, model, member, glyphs, value, units_count(value));
 }
 
 static void cell_slow(const struct model *model, const struct model_member *member,
                       const struct glyphs *glyphs, struct cell *cell)
 {
-    double value = newest(member)->slow_applies;
+    double value = model_scrape(member, 0)->slow_applies;
     say_metric(cell, model, member, glyphs, value, units_count(value));
 }
 
@@ -286,7 +279,7 @@ static void cell_commit(const struct model *model, const struct model_member *me
 static void cell_memory(const struct model *model, const struct model_member *member,
                         const struct glyphs *glyphs, struct cell *cell)
 {
-    double value = newest(member)->resident;
+    double value = model_scrape(member, 0)->resident;
     say_metric(cell, model, member, glyphs, value, units_bytes(value));
 }
 
@@ -299,7 +292,7 @@ static void cell_cpu(const struct model *model, const struct model_member *membe
 static void cell_watchers(const struct model *model, const struct model_member *member,
                           const struct glyphs *glyphs, struct cell *cell)
 {
-    double value = newest(member)->watchers;
+    double value = model_scrape(member, 0)->watchers;
     say_metric(cell, model, member, glyphs, value, units_count(value));
 }
 

@@ -18,11 +18,6 @@ static const struct table_column columns[] = {
 
 enum { COLUMNS = sizeof(columns) / sizeof(columns[0]) };
 
-static const struct scrape *newest(const struct model_member *member)
-{
-    return &member->scrapes[(member->scrape_next + MODEL_WINDOW - 1) % MODEL_WINDOW];
-}
-
 static void say(char text[CELL], bool known, struct unit_text value)
 {
     snprintf(text, CELL, "%s", known ? value.text : "?");
@@ -51,10 +46,10 @@ static void cell_text(const struct model *model, const struct model_member *memb
             say(text, fresh, units_count(member->lag));
         break;
     case 5:
-        say(text, member->has_metrics, units_count(newest(member)->proposals_pending));
+        say(text, member->has_metrics, units_count(model_scrape(member, 0)->proposals_pending));
         break;
     case 6:
-        say(text, member->has_metrics, units_count(newest(member)->heartbeat_failures));
+        say(text, member->has_metrics, units_count(model_scrape(member, 0)->heartbeat_failures));
         break;
     case 7:
         say(text, age >= 0, units_age(age));
@@ -111,8 +106,7 @@ static void write_page(struct sheet *sheet, struct page *page, const struct mode
 {
     (void)sheet;
     struct table_layout layout;
-    table_layout(&layout, columns, COLUMNS, 2, page->canvas == NULL ? 80 : page->canvas->width - 3);
-    page_table_header(page, &layout, columns);
+    page_table(page, &layout, columns, COLUMNS);
     for (size_t i = 0; i < model->member_count; i++) write_member(page, &layout, model, model->members[i]);
     page_heading(page, "proposals");
     page_say(page, "committed/s", units_count(model->proposal_rate).text);
@@ -131,14 +125,6 @@ static void headline(struct sheet *sheet, const struct model *model, struct buf 
     if (furthest(model) > 0) buf_printf(out, "   commit %s", units_grouped((int64_t)furthest(model)).text);
 }
 
-static void choose(struct sheet *sheet, struct app *app)
-{
-    const struct model *model = app_model(app);
-    if (sheet->selected >= model->member_count) return;
-    view_member_set(app_view(app, APP_MEMBER), model->members[sheet->selected]->serial);
-    app_open(app, APP_MEMBER);
-}
-
 static const struct binding bindings[] = {
     {{INPUT_ENTER, INPUT_RIGHT}, "Enter", "member", "open the member's page", BINDING_BOTTOM, sheet_choose},
     SHEET_SIBLINGS,
@@ -151,6 +137,6 @@ struct view *view_raft_new(void)
     sheet_init(sheet, "raft", bindings, sizeof(bindings) / sizeof(bindings[0]));
     sheet->write = write_page;
     sheet->headline = headline;
-    sheet->choose = choose;
+    sheet->choose = sheet_open_member;
     return &sheet->view;
 }

@@ -15,7 +15,7 @@ enum { COLUMNS = sizeof(columns) / sizeof(columns[0]), COLUMN_SLOW = 3 };
 
 static double value_of(const struct model_member *member, size_t column)
 {
-    const struct scrape *scrape = &member->scrapes[(member->scrape_next + MODEL_WINDOW - 1) % MODEL_WINDOW];
+    const struct scrape *scrape = model_scrape(member, 0);
     const double values[COLUMNS] = {NAN,
                                     scrape->watchers,
                                     scrape->watch_streams,
@@ -48,8 +48,7 @@ static void write_page(struct sheet *sheet, struct page *page, const struct mode
     (void)sheet;
     struct table_layout layout;
     double slow = 0;
-    table_layout(&layout, columns, COLUMNS, 2, page->canvas == NULL ? 80 : page->canvas->width - 3);
-    page_table_header(page, &layout, columns);
+    page_table(page, &layout, columns, COLUMNS);
     for (size_t i = 0; i < model->member_count; i++) {
         write_row(page, &layout, model->members[i]);
         double more = value_of(model->members[i], COLUMN_SLOW);
