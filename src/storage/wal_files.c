@@ -177,6 +177,18 @@ void wal_content_deinit(struct wal_content *content)
 /* A visitor of records: `context` is its own. */
 typedef struct error *visit_record(void *context, const struct wal_record *record);
 
+/* Each file begins with the chain's value and the metadata, and they come nowhere else. */
+static struct error *check_place(const struct wal_decoder *decoder, const struct wal_record *record)
+{
+    static const int64_t head[] = {WAL_CRC, WAL_METADATA};
+    enum { HEAD = sizeof(head) / sizeof(head[0]) };
+    bool fits = decoder->place <= HEAD ? record->type == head[decoder->place - 1]
+                                       : record->type != WAL_CRC && record->type != WAL_METADATA;
+    if (fits) return NULL;
+    return error_new(ERROR_CORRUPT, "record %zu of a file cannot be of type %" PRId64 ": it was damaged",
+                     decoder->place, record->type);
+}
+
 static struct error *walk(struct wal_decoder *decoder, visit_record *visit, void *context)
 {
     for (;;) {
@@ -185,6 +197,7 @@ static struct error *walk(struct wal_decoder *decoder, visit_record *visit, void
         TRY(wal_decoder_next(decoder, &record, &end));
         if (end) return NULL;
         struct error *error = visit(context, &record);
+        if (error == NULL) error = check_place(decoder, &record);
         if (error == NULL) continue;
         /* Its checksum was right: this is no torn write, whatever the content is. */
         error->kind = ERROR_CORRUPT;
@@ -204,6 +217,39 @@ static struct wal_source *sources_of(const struct wal_segments *segments, struct
     return sources;
 }
 
+/* ---- what holds a record to its type ----
+ *
+ * An entry and a hard state are both made of three numbers: type, term, index and term, vote, commit. One bit
+ * of the record's type makes one of the other, with a right checksum: a vote would be forgotten, or what was
+ * acknowledged be overwritten. But an entry's type is 0, or it has a content, which a hard state has not; and
+ * a hard state's term is never 0.
+ */
+
+static bool has_content(struct bytes data)
+{
+    struct wire_reader reader = wire_reader_of(data);
+    struct wire_field field;
+    while (wire_next(&reader, &field))
+        if (field.number > 3) return true;
+    return false;
+}
+
+static struct error *read_state(struct raft_hard_state *state, struct bytes data)
+{
+    TRY(raft_decode_hard_state(state, data));
+    if (state->term > 0 && !has_content(data)) return NULL;
+    return error_new(ERROR_CORRUPT, "a record is said to be a hard state and is none: it was damaged");
+}
+
+static struct error *read_entry_of(struct raft_entry *entry, struct bytes data)
+{
+    TRY(raft_decode_entry(entry, data));
+    if (entry->type == RAFT_ENTRY_NORMAL || entry->data != NULL) return NULL;
+    return error_new(ERROR_CORRUPT, "a record is said to be an entry and is none: it was damaged");
+}
+
+/* ---- all of it ---- */
+
 struct reading {
     uint64_t index; /* of the snapshot */
     uint64_t term;
@@ -211,13 +257,22 @@ struct reading {
     bool has_entry; /* the log holds the entry that the snapshot stands at */
     bool has_metadata;
     uint64_t last_index;
+    /* A snapshot that the entries so far do not lead to: another member's. It counts once it is committed. */
+    uint64_t received_index, received_term;
     struct wal_content *content;
 };
+
+static bool holds(const struct reading *reading, uint64_t index, uint64_t term)
+{
+    const struct raft_entries *entries = &reading->content->entries;
+    uint64_t offset = index - reading->index - 1;
+    return offset < entries->count && entries->items[offset].term == term;
+}
 
 static struct error *read_entry(struct reading *reading, struct bytes data)
 {
     struct raft_entry entry = {0};
-    TRY(raft_decode_entry(&entry, data));
+    TRY(read_entry_of(&entry, data));
     struct raft_entries *entries = &reading->content->entries;
     if (entry.index > reading->index) {
         uint64_t offset = entry.index - reading->index - 1;
@@ -263,9 +318,29 @@ static struct error *read_snapshot(struct reading *reading, struct bytes data)
         if (!reading->has_entry) raft_entries_truncate(&reading->content->entries, 0);
         reading->matched = true;
     }
+    if (error == NULL && snapshot.index > reading->index && !holds(reading, snapshot.index, snapshot.term)) {
+        reading->received_index = snapshot.index;
+        reading->received_term = snapshot.term;
+    }
     if (error == NULL && snapshot.index > reading->last_index) reading->last_index = snapshot.index;
     snapshot_deinit(&snapshot);
     return error;
+}
+
+/* Read from a snapshot before one that was received (its file cannot be read any more), the entries before
+ * that are of another history than those behind it. */
+static struct error *visit_state(struct reading *reading, struct bytes data)
+{
+    struct raft_hard_state *state = &reading->content->hard_state;
+    TRY(read_state(state, data));
+    if (reading->received_index == 0 || state->commit < reading->received_index) return NULL;
+    if (!holds(reading, reading->received_index, reading->received_term))
+        return error_new(ERROR_CORRUPT,
+                         "wal: what follows continues a received snapshot at index %" PRIu64 ", term %" PRIu64
+                         ", and not what comes before it",
+                         reading->received_index, reading->received_term);
+    reading->received_index = 0;
+    return NULL;
 }
 
 static struct error *unexpected_type(const struct wal_record *record)
@@ -282,7 +357,7 @@ static struct error *visit_all(void *context, const struct wal_record *record)
     case WAL_ENTRY:
         return read_entry(reading, record->data);
     case WAL_STATE:
-        return raft_decode_hard_state(&reading->content->hard_state, record->data);
+        return visit_state(reading, record->data);
     case WAL_CRC:
         return NULL;
     case WAL_SNAPSHOT:
@@ -341,7 +416,7 @@ struct snapshot_scan {
 static struct error *visit_snapshots(void *context, const struct wal_record *record)
 {
     struct snapshot_scan *scan = context;
-    if (record->type == WAL_STATE) return raft_decode_hard_state(&scan->state, record->data);
+    if (record->type == WAL_STATE) return read_state(&scan->state, record->data);
     if (record->type < WAL_METADATA || record->type > WAL_SNAPSHOT) return unexpected_type(record);
     if (record->type != WAL_SNAPSHOT) return NULL;
     struct wal_snapshot snapshot = {0};

@@ -401,6 +401,7 @@ static struct error *next_in_source(struct wal_decoder *decoder, struct wal_reco
         return bad_frame(decoder, frame, header, "wal: a record is malformed");
     TRY(check_chain(decoder, record, frame, header));
     decoder->offset += WAL_FRAME_HEADER + body + padding;
+    decoder->place++;
     return NULL;
 }
 
@@ -412,6 +413,7 @@ struct error *wal_decoder_next(struct wal_decoder *decoder, struct wal_record *r
         if (!*end || in_last_source(decoder)) return NULL;
         decoder->current++;
         decoder->offset = 0;
+        decoder->place = 0;
         buf_clear(&decoder->window);
         decoder->window_offset = 0;
     }

@@ -13,7 +13,10 @@
  * and a sector is written whole or not at all: a record whose write was torn shows at least one piece of
  * zeros, and its size is right or zero like the rest of its sector. A size that is neither was damaged later:
  * unlike etcd, which would drop the record and all that was acknowledged behind it, that is ERROR_CORRUPT. So
- * is a record that holds zeros and is right but for one bit. (The type of a record is under no checksum.)
+ * is a record that holds zeros and is right but for one bit. The type of a record is under no checksum:
+ * whoever reads makes sure that it is where such a record may be and holds what such a record holds
+ * (wal_files.c). (One damage cannot be told: where a size that is a power of two is the last word of its
+ * sector and becomes zero, a torn write looks the same.)
  */
 #ifndef STORAGE_WAL_RECORD_H
 #define STORAGE_WAL_RECORD_H
@@ -58,6 +61,7 @@ struct wal_decoder {
     size_t count;
     size_t current;  /* the source at hand */
     uint64_t offset; /* in it: end of the last good record */
+    size_t place;    /* so many records of it were handed out */
     uint32_t chain;
     struct buf window; /* bytes of the source from window_offset on */
     uint64_t window_offset;

@@ -366,13 +366,6 @@ static void an_unpublished_log_is_not_found(void **state)
 
 /* --- snapshots, release and purge --- */
 
-static const struct raft_conf_state *conf_of(uint64_t *id)
-{
-    static struct raft_conf_state conf_state;
-    conf_state.voters = (struct raft_ids){.items = id, .count = 1, .capacity = 1};
-    return &conf_state;
-}
-
 static void only_committed_snapshots_are_valid(void **state)
 {
     (void)state;

@@ -45,6 +45,14 @@ static inline void save(struct wal *wal, struct raft_hard_state state, uint64_t 
     blob_unref(entry.data);
 }
 
+/* With one voter. */
+static inline const struct raft_conf_state *conf_of(uint64_t *id)
+{
+    static struct raft_conf_state conf_state;
+    conf_state.voters = (struct raft_ids){.items = id, .count = 1, .capacity = 1};
+    return &conf_state;
+}
+
 /* A segment with these bytes, whatever they are. The log's folder must be there. */
 static inline void put_segment(struct fs *fs, const char *name, struct bytes content)
 {
