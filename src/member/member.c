@@ -20,7 +20,13 @@ static struct error *open_backend(const struct member_options *options, struct m
     };
     /* Room for a file that has grown to its quota, without remapping. */
     if (options->quota_bytes > UINT64_C(2) << 30) backend.initial_map_size = options->quota_bytes / 10 * 11;
-    TRY(backend_open(options->fs, member->directory.database, &backend, &member->backend));
+    struct error *error = backend_open(options->fs, member->directory.database, &backend, &member->backend);
+    if (error_is(error, ERROR_CORRUPT))
+        return error_wrap(error,
+                          "the database cannot be used: remove this member from the cluster, empty its data "
+                          "directory and add it again; of an only member, \"etcdutl snapshot restore "
+                          "--skip-hash-check\" may save what is left");
+    if (error != NULL) return error;
     log_info(options->logger, "opened backend db", LOG_STRING("path", member->directory.database));
     member->recovery.backend = member->backend;
     /* Not before: who holds the backend's lock is the only one here. */
@@ -220,12 +226,25 @@ static struct error *force_alone(const struct member_options *options, struct me
     return NULL;
 }
 
+static struct error *check_reaches_commit(const struct member *member, const struct raft_snapshot *snapshot,
+                                          const struct wal_content *content)
+{
+    uint64_t last = snapshot->index + content->entries.count;
+    if (content->hard_state.commit <= last) return NULL;
+    return error_new(
+        ERROR_CORRUPT,
+        "the log in %s is committed up to index %llu and holds entries up to %llu: entries, or the "
+        "snapshot that stands for them, were lost",
+        member->directory.wal, (unsigned long long)content->hard_state.commit, (unsigned long long)last);
+}
+
 static struct error *load_log(const struct member_options *options, struct member *member,
                               const struct raft_snapshot *snapshot)
 {
     struct wal_content content = {0};
     TRY(open_log(member, snapshot, &content));
     struct error *error = take_metadata(member, buf_bytes(&content.metadata));
+    if (error == NULL) error = check_reaches_commit(member, snapshot, &content);
     if (error == NULL && options->force_new_cluster) error = force_alone(options, member, snapshot, &content);
     if (error == NULL) {
         log_info(options->logger, "restarting local member", LOG_HEX("cluster-id", member->cluster_id),
@@ -249,9 +268,31 @@ static struct error *install_received(const struct member_options *options, stru
     if (error == NULL && !exists)
         error = error_new(ERROR_CORRUPT,
                           "failed to find database snapshot file (snap: snapshot file doesn't exist): the "
-                          "backend is at index %llu, the snapshot at %llu",
+                          "backend %s is at index %llu, the snapshot at %llu",
+                          member->directory.database,
                           (unsigned long long)backend_consistent_index(member->backend),
                           (unsigned long long)snapshot->index);
+    free(path);
+    return error;
+}
+
+/* The start went back to an older snapshot, or to none, and the log does not reach that far back, or does not
+ * go on from there: then it is the file that could not be read, now or by an earlier start, that is missing.
+ */
+static struct error *blame_broken_snapshot(const struct member_options *options, const struct member *member,
+                                           uint64_t index, struct error *error)
+{
+    struct snap_options snap = {.fs = options->fs, .logger = options->logger};
+    char *path = NULL;
+    if (!error_is(error, ERROR_CORRUPT) && !error_is(error, ERROR_NOT_FOUND)) return error;
+    error_free(snap_find_broken(&snap, member->directory.snap, index, &path));
+    if (path == NULL) return error;
+    error =
+        error_wrap(error,
+                   "a snapshot file could not be read and was renamed to %s, and nothing else can stand in "
+                   "for it: put a good copy in its place (without .broken), or remove this member from the "
+                   "cluster, empty its data directory and add it again",
+                   path);
     free(path);
     return error;
 }
@@ -271,6 +312,7 @@ static struct error *restart(const struct member_options *options, struct member
     if (error == NULL && backend_consistent_index(member->backend) < snapshot.index)
         error = install_received(options, member, &snapshot);
     if (error == NULL) error = load_log(options, member, &snapshot);
+    if (error != NULL) error = blame_broken_snapshot(options, member, snapshot.index, error);
     raft_snapshot_deinit(&snapshot);
     return error;
 }

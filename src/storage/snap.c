@@ -147,6 +147,8 @@ static bool is_valid(const struct wal_snapshots *valid, const struct raft_snapsh
     return false;
 }
 
+static const char broken_suffix[] = ".snap.broken";
+
 /* Out of the way, and kept for whoever wants to know what happened. */
 static void set_aside(const struct snap_options *options, const char *path, const struct error *reason)
 {
@@ -221,6 +223,21 @@ struct error *snap_newest_index(const struct snap_options *options, const char *
     *index = 0;
     TRY(list_snapshots(options, directory, ".snap", &names, &count));
     if (count > 0 && !snap_parse_name(names[count - 1], &term, index)) *index = 0;
+    fs_names_free(names, count);
+    return NULL;
+}
+
+struct error *snap_find_broken(const struct snap_options *options, const char *directory, uint64_t index,
+                               char **path)
+{
+    char **names = NULL;
+    size_t count = 0;
+    uint64_t term, found = 0;
+    *path = NULL;
+    TRY(list_snapshots(options, directory, broken_suffix, &names, &count));
+    for (size_t i = count; *path == NULL && i > 0; i--)
+        if (names_parse_pair(names[i - 1], broken_suffix, &term, &found) && found > index)
+            *path = mem_printf("%s/%s", directory, names[i - 1]);
     fs_names_free(names, count);
     return NULL;
 }

@@ -63,6 +63,12 @@ struct error *snap_load_newest(const struct snap_options *options, const char *d
                                const struct wal_snapshots *valid, struct raft_snapshot *snapshot, bool *found)
     __attribute__((warn_unused_result));
 
+/* The newest file above `index` that a start found unreadable and renamed: free() it. *path NULL: there is
+ * none.
+ */
+struct error *snap_find_broken(const struct snap_options *options, const char *directory, uint64_t index,
+                               char **path) __attribute__((warn_unused_result));
+
 /* The index of the newest file by name, readable or not; 0: there is none. */
 struct error *snap_newest_index(const struct snap_options *options, const char *directory, uint64_t *index)
     __attribute__((warn_unused_result));

@@ -746,6 +746,46 @@ static bool fall_at(uint64_t operation)
     return falling.fell;
 }
 
+/* What the log holds from before the snapshot does not lead to it. */
+static void a_damaged_snapshot_file_is_named_at_every_start(void **state)
+{
+    (void)state;
+    static const char folder[] = "/member/member/snap";
+    struct absence absence = begin_absence(32);
+    go_away(&absence);
+    write_much(&absence);
+    come_back(&absence);
+    struct sim_cluster *cluster = absence.story->cluster;
+    sim_cluster_crash(cluster, absence.away, FS_SIM_LOSE_ALL);
+    struct fs_sim *disk = sim_member_disk(sim_cluster_member(cluster, absence.away));
+    char **names, *path = NULL;
+    size_t count;
+    uint64_t term, index;
+    must(fs_list(fs_sim_fs(disk), folder, &names, &count));
+    for (size_t i = 0; i < count; i++)
+        if (snap_parse_name(names[i], &term, &index)) {
+            assert_null(path);
+            path = mem_printf("%s/%s", folder, names[i]);
+        }
+    fs_names_free(names, count);
+    char *broken = mem_printf("%s.broken", path);
+    assert_true(fs_sim_flip_bit(disk, path, 20, 3));
+    for (int tries = 0; tries < 2; tries++) {
+        struct error *error = sim_cluster_start(cluster, absence.away);
+        assert_true(error_is(error, ERROR_CORRUPT));
+        if (strstr(error->text, broken) == NULL || strstr(error->text, "add it again") == NULL)
+            fail_msg("%s", error->text);
+        error_free(error);
+    }
+    assert_true(fs_sim_flip_bit(disk, broken, 20, 3));
+    must(fs_rename(fs_sim_fs(disk), broken, path));
+    free(broken);
+    free(path);
+    story_start(absence.story, absence.away);
+    story_wait_equal(absence.story, absence.leader, absence.away);
+    end(&absence);
+}
+
 static void it_recovers_from_a_power_cut_at_any_point(void **state)
 {
     (void)state;
@@ -778,6 +818,7 @@ int main(void)
         cmocka_unit_test(a_second_snapshot_waits_for_the_first),
         cmocka_unit_test(a_late_snapshot_is_ignored_and_its_file_removed),
         cmocka_unit_test(a_damaged_image_is_refused),
+        cmocka_unit_test(a_damaged_snapshot_file_is_named_at_every_start),
         cmocka_unit_test(it_recovers_from_a_power_cut_at_any_point),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
