@@ -60,6 +60,8 @@ struct bolt_options {
     uint32_t page_size;
     bool read_only; /* never writes; the file must exist */
     bool no_sync;   /* leave durability to luck, as etcd's --unsafe-no-fsync */
+    bool
+        any_rows; /* a file whose rows do not match their checksum is opened as it is, to save what is left */
     /* Take the file's lock (exclusive, or shared when read_only); ERROR_LOCKED at once when somebody else
      * holds it. */
     bool lock;
@@ -68,8 +70,8 @@ struct bolt_options {
 /* Opens `path`, creating it (unless read_only) when it is missing or empty; creation is atomic: a new file
  * appears under its name only when it is complete and synced (until then it is PATH.tmp.new). NULL options
  * are all zeros. For writing, all reachable pages are looked at once, in the order of the file, to find the
- * free ones. ERROR_CORRUPT when no meta page is valid, the file is shorter than its meta page says, or damage
- * is found on the way. */
+ * free ones, and the rows are held against their checksum, if we wrote the file last. ERROR_CORRUPT when no
+ * meta page is valid, the file is shorter than its meta page says, or damage is found on the way. */
 struct error *bolt_open(struct fs *fs, const char *path, const struct bolt_options *options, struct bolt **db)
     __attribute__((warn_unused_result));
 /* Frees `db` in every case. NULL is allowed. */
@@ -138,8 +140,9 @@ struct bolt_bucket {
     struct bolt_tree *tree;   /* private: the writer's changing tree, or NULL */
     uint64_t page;            /* private: root page, 0 when inline */
     struct bytes inline_page; /* private */
-    uint64_t sequence;        /* a counter that bbolt keeps per bucket; etcd leaves it at 0 */
-    unsigned nesting;         /* private: 0 is the root bucket */
+    uint64_t sequence; /* a counter that bbolt keeps per bucket; etcd leaves it at 0. The root bucket's is
+                          put to another use: page.h */
+    unsigned nesting;  /* private: 0 is the root bucket */
 };
 
 /* The bucket of top-level buckets: walk it with a cursor, rows have is_bucket set. It cannot be put into. */
@@ -236,9 +239,9 @@ struct error *bolt_compact_to(const struct bolt_tx *tx, struct fs *fs, const cha
 /* ---- Check ----
  *
  * Proves the structure of a transaction's state: meta checksum, page headers and element bounds, order of all
- * keys, every page used once. With a stored freelist, and in a write transaction that has no changes yet,
- * also that every page is either used or free. Each violation is reported in etcd's words where it has some;
- * *violations counts them.
+ * keys, every page used once, and the checksum of the rows where there is one. With a stored freelist, and in
+ * a write transaction that has no changes yet, also that every page is either used or free. Each violation is
+ * reported in etcd's words where it has some; *violations counts them.
  */
 struct error *bolt_check(const struct bolt_tx *tx, void (*report)(void *context, const char *violation),
                          void *context, uint64_t *violations) __attribute__((warn_unused_result));

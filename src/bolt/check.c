@@ -19,6 +19,7 @@ struct check {
     void *context;
     uint64_t violations;
     uint64_t *seen; /* bit per page */
+    uint32_t rows;  /* checksum of those seen */
 };
 
 static void violation(struct check *check, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -112,6 +113,7 @@ static void check_elements(struct check *check, const struct page *page, struct 
         if (element.key.size > BOLT_KEY_MAX)
             violation(check, "page %" PRIu64 ": key %" PRIu32 " is too large", page->id, i);
         previous = element.key;
+        if (page->leaf) check->rows += row_checksum(element.key, element.value, element.is_bucket);
         if (!page->leaf)
             check_child(check, page, i, &element, range, depth, nesting);
         else if (element.is_bucket && page->id == 0)
@@ -192,6 +194,15 @@ static void check_known_free_pages(struct check *check)
     }
 }
 
+static void check_rows(struct check *check)
+{
+    uint32_t told;
+    if (check->violations > 0 || check->tx->db->any_rows || !meta_rows_checksum(&check->tx->meta, &told) ||
+        told == check->rows)
+        return;
+    violation(check, "the checksum of all rows is %08" PRIx32 ", not %08" PRIx32, check->rows, told);
+}
+
 /* The meta page of this state. Only where no writer may be half way through writing it. */
 static struct error *check_meta(struct check *check)
 {
@@ -217,6 +228,7 @@ struct error *bolt_check(const struct bolt_tx *tx, void (*report)(void *context,
     if (error == NULL) {
         struct range all = {BYTES_EMPTY, BYTES_EMPTY};
         check_tree(&check, tx->meta.root, all, 0, 0);
+        check_rows(&check);
         if (tx->meta.freelist != FREELIST_NOT_STORED)
             check_stored_freelist(&check);
         else if (tx->writable && !tx->changed)

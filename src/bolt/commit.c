@@ -133,6 +133,7 @@ static struct error *place_everything(struct bolt_tx *tx, struct meta *meta)
     meta->freelist = FREELIST_NOT_STORED;
     meta->high_water = tx->high_water;
     meta->txid = tx->meta.txid + 1;
+    meta_set_rows_checksum(meta, tx->rows);
     if (meta->high_water > PAGE_ID_LIMIT) return error_new(ERROR_LIMIT, "%s: too many pages", tx->db->path);
     return NULL;
 }
@@ -222,6 +223,7 @@ static void publish(struct bolt_tx *tx, const struct meta *meta)
     freelist_extend(&db->freelist, meta->high_water);
     freelist_commit(&db->freelist, meta->txid);
     tx->allocated.count = 0;
+    db->rows = tx->rows;
     pthread_mutex_lock(&db->mutex);
     db->meta = *meta;
     pthread_mutex_unlock(&db->mutex);

@@ -23,7 +23,7 @@ enum {
 static void image_meta_page(const struct bolt_tx *tx, uint64_t page, uint8_t *at)
 {
     struct meta meta = tx->meta;
-    meta.txid -= page;
+    if (page > 0) meta_set_txid(&meta, meta.txid - page);
     memset(at, 0, meta.page_size);
     meta_encode(at, page, &meta);
 }
@@ -263,10 +263,10 @@ static struct error *copy_root(struct output *output, uint64_t *root)
 static struct error *copy_everything(struct output *output)
 {
     uint32_t page_size = output->tx->meta.page_size;
-    struct meta meta = {.page_size = page_size,
-                        .sequence = output->tx->meta.sequence,
-                        .freelist = FREELIST_NOT_STORED,
-                        .txid = 2};
+    struct meta meta =
+        output->tx->meta; /* the checksum of the rows, too: it is held against them when opened */
+    meta.freelist = FREELIST_NOT_STORED;
+    meta_set_txid(&meta, 2);
     output->next_page = 2;
     output->offset = (uint64_t)page_size * 2;
     TRY(copy_root(output, &meta.root));
@@ -275,7 +275,7 @@ static struct error *copy_everything(struct output *output)
     uint8_t *at = buf_reserve(&output->staging, (size_t)page_size * 2);
     memset(at, 0, (size_t)page_size * 2);
     meta_encode(at, 0, &meta);
-    meta.txid = 1;
+    meta_set_txid(&meta, 1);
     meta_encode(at + page_size, 1, &meta);
     TRY(fs_file_pwrite(output->file, at, (size_t)page_size * 2, 0));
     return fs_file_sync(output->file);

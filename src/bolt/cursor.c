@@ -5,7 +5,9 @@
 
 /* How iteration is kept from going astray in a damaged file: at every depth the keys that a cursor passes may
  * only move in its direction, from page to page as well as within one. A page that is reached twice breaks
- * that rule, so there are no endless walks, and rows never come out of order. */
+ * that rule, so there are no endless walks, and rows never come out of order. Going forward, the keys of
+ * branches are held against those of their children, too: whoever has walked over all rows can find each by
+ * its key. */
 
 struct error *bolt_tx_page(const struct bolt_tx *tx, uint64_t id, struct page *page)
 {
@@ -163,13 +165,17 @@ static struct error *restart(struct bolt_cursor *cursor)
     return load_root(&cursor->bucket, &cursor->frames[0]);
 }
 
+static struct error *out_of_order(const struct bolt_cursor_frame *frame)
+{
+    return error_new(ERROR_CORRUPT, "page %" PRIu64 ": key %" PRIu32 " is out of order", frame->page_id,
+                     frame->index);
+}
+
 static struct error *pass(struct bolt_cursor *cursor, struct bolt_cursor_frame *frame, struct bytes key)
 {
     if (frame->bound.size > 0) {
         int order = bytes_compare(key, frame->bound);
-        if (cursor->direction > 0 ? order <= 0 : order >= 0)
-            return error_new(ERROR_CORRUPT, "page %" PRIu64 ": key %" PRIu32 " is out of order",
-                             frame->page_id, frame->index);
+        if (cursor->direction > 0 ? order <= 0 : order >= 0) return out_of_order(frame);
     }
     frame->bound = key;
     return NULL;
@@ -179,6 +185,7 @@ static struct error *pass(struct bolt_cursor *cursor, struct bolt_cursor_frame *
  */
 static struct error *descend(struct bolt_cursor *cursor)
 {
+    struct bytes low = BYTES_EMPTY; /* the key of this page in the one above */
     for (;;) {
         struct bolt_cursor_frame *frame = &cursor->frames[cursor->depth - 1];
         struct element element = {0};
@@ -186,6 +193,7 @@ static struct error *descend(struct bolt_cursor *cursor)
         if (frame->count == 0) return NULL;
         TRY(frame_element(frame, frame->index, &element, &child));
         TRY(pass(cursor, frame, element.key));
+        if (bytes_compare(element.key, low) < 0) return out_of_order(frame);
         if (frame->leaf) {
             cursor->valid = true;
             cursor->key = element.key;
@@ -195,7 +203,11 @@ static struct error *descend(struct bolt_cursor *cursor)
         }
         if (cursor->depth == BOLT_DEPTH_MAX) return too_deep(frame);
         struct bolt_cursor_frame *below = &cursor->frames[cursor->depth];
+        /* What was passed in the child before would be looked for here. */
+        if (cursor->direction > 0 && below->bound.size > 0 && bytes_compare(element.key, below->bound) <= 0)
+            return out_of_order(frame);
         TRY(load_child(cursor->bucket.tx, &element, child, below));
+        low = element.key;
         below->index = cursor->direction > 0 || below->count == 0 ? 0 : below->count - 1;
         cursor->depth++;
     }

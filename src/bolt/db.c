@@ -126,7 +126,7 @@ static struct error *choose_meta(struct bolt *db)
 /* ---- Finding the free pages ---- */
 
 /* A walk over all reachable pages, level by level, each level in the order of the file, so that the disk is
- * read forward. Of leaves only the elements are looked at. */
+ * read forward. Rows are summed up for their checksum. */
 struct scan {
     struct bolt *db;
     struct page page;
@@ -135,6 +135,7 @@ struct scan {
     uint64_t *next; /* the level below */
     size_t words;
     bool more;
+    uint32_t rows; /* checksum of those seen so far */
 };
 
 static struct error *scan_want(struct scan *scan, uint64_t id)
@@ -160,6 +161,7 @@ static struct error *scan_leaf(struct scan *scan, const struct page *page)
         bytes += PAGE_ELEMENT_SIZE + element.key.size + element.value.size;
         if (bytes > page->size)
             return error_new(ERROR_CORRUPT, "page %" PRIu64 ": its elements overlap", scan->page.id);
+        scan->rows += row_checksum(element.key, element.value, element.is_bucket);
         if (!element.is_bucket) continue;
         if (page->id == 0)
             return error_new(ERROR_CORRUPT, "page %" PRIu64 ": an inline bucket holds a bucket",
@@ -265,6 +267,19 @@ static struct error *scan_file(struct scan *scan)
     return NULL;
 }
 
+/* Pages may each be sound, and yet not be those that were written: a flipped bit in a value, a page of
+ * before. */
+static struct error *check_rows(struct bolt *db, uint32_t found)
+{
+    uint32_t told;
+    db->rows = found;
+    if (db->any_rows || !meta_rows_checksum(&db->meta, &told) || told == found) return NULL;
+    return error_new(ERROR_CORRUPT,
+                     "its rows are not those that were written (their checksum is %08" PRIx32
+                     ", not %08" PRIx32 "): the file was damaged",
+                     found, told);
+}
+
 static struct error *find_free_pages(struct bolt *db)
 {
     struct scan scan = {.db = db, .words = (size_t)(db->meta.high_water / 64 + 1)};
@@ -272,6 +287,7 @@ static struct error *find_free_pages(struct bolt *db)
     scan.now = mem_zalloc(scan.words, sizeof(uint64_t));
     scan.next = mem_zalloc(scan.words, sizeof(uint64_t));
     struct error *error = scan_file(&scan);
+    if (error == NULL) error = check_rows(db, scan.rows);
     free(scan.seen);
     free(scan.now);
     free(scan.next);
@@ -369,6 +385,7 @@ struct error *bolt_open(struct fs *fs, const char *path, const struct bolt_optio
     db->path = mem_strdup(path);
     db->read_only = options->read_only;
     db->no_sync = options->no_sync;
+    db->any_rows = options->any_rows;
     db->initial_map_size = options->initial_map_size;
     db->arena = arena_new();
     freelist_init(&db->freelist);

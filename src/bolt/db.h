@@ -37,6 +37,7 @@ struct bolt_tx {
     /* The rest is the writer's. Everything it allocates comes from `arena`. */
     struct arena *arena;
     bool changed;
+    uint32_t rows;            /* checksum of all of them, as changed so far */
     bool damaged;             /* a change stopped half way: it can only be rolled back */
     struct bolt_tree *root;   /* of the root bucket */
     struct bolt_tree *trees;  /* of the buckets opened so far */
@@ -55,11 +56,13 @@ struct bolt {
     char *path;
     bool read_only;
     bool no_sync;
+    bool any_rows;
     uint64_t initial_map_size;
     uint32_t page_size;
 
     /* Writer's thread. */
     struct freelist freelist;
+    uint32_t rows; /* checksum of all of them, of the last commit */
     struct bolt_tx *writer;
     struct arena *arena;
     struct buf staging;             /* adjacent pages on their way into one write */

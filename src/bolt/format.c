@@ -1,5 +1,6 @@
 #include "bolt/page.h"
 
+#include "base/crc32c.h"
 #include "bolt/bolt.h"
 
 #include <inttypes.h>
@@ -55,6 +56,45 @@ void meta_encode(uint8_t *page, uint64_t page_id, const struct meta *meta)
     store64(at + 40, meta->high_water);
     store64(at + 48, meta->txid);
     store64(at + 56, fnv1a(at, 56));
+}
+
+/* ---- The checksum of all rows ---- */
+
+/* Each value comes from one other: what changes the crc changes this. Without it sums of crcs, which are
+ * linear, would come out alike too often. */
+static uint32_t mix(uint32_t value)
+{
+    value = (value ^ value >> 16) * 0x85ebca6bU;
+    value = (value ^ value >> 13) * 0xc2b2ae35U;
+    return value ^ value >> 16;
+}
+
+uint32_t row_checksum(struct bytes key, struct bytes value, bool is_bucket)
+{
+    uint8_t size[4];
+    store32(size, (uint32_t)key.size);
+    uint32_t crc = crc32c(crc32c(is_bucket, size, sizeof(size)), key.data, key.size);
+    return mix(is_bucket ? crc : crc32c(crc, value.data, value.size));
+}
+
+bool meta_rows_checksum(const struct meta *meta, uint32_t *sum)
+{
+    *sum = (uint32_t)meta->sequence;
+    return meta->sequence != 0 && meta->sequence >> 32 == (uint32_t)meta->txid;
+}
+
+void meta_set_rows_checksum(struct meta *meta, uint32_t sum)
+{
+    meta->sequence = meta->txid << 32 | sum;
+}
+
+void meta_set_txid(struct meta *meta, uint64_t txid)
+{
+    uint32_t sum;
+    bool known = meta_rows_checksum(meta, &sum);
+    meta->txid = txid;
+    meta->sequence = 0;
+    if (known) meta_set_rows_checksum(meta, sum);
 }
 
 /* ---- Branch and leaf pages ---- */

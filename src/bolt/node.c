@@ -216,6 +216,13 @@ static void split_path(struct bolt_tree *tree, const struct step *path, uint32_t
     }
 }
 
+/* For the checksum of all rows. */
+static uint32_t checksum_of(const struct node_item *item)
+{
+    return row_checksum(bytes_of(item->key, item->key_size), bytes_of(item->value, item->value_size),
+                        item->is_bucket);
+}
+
 static void changed(struct bolt_tree *tree)
 {
     tree->changes++;
@@ -257,6 +264,7 @@ static bool append_to_last(struct bolt_tree *tree, const struct node_item *item)
     if (bytes_compare(node_key(leaf, leaf->count - 1), bytes_of(item->key, item->key_size)) >= 0)
         return false;
     insert_item(tree, leaf, leaf->count, *item);
+    tree->tx->rows += checksum_of(item);
     changed(tree);
     return true;
 }
@@ -274,6 +282,8 @@ static struct error *put_item(struct bolt_tree *tree, const struct node_item *it
         return error_new(ERROR_INVALID, "%s",
                          item->is_bucket ? "a row of that name is no bucket"
                                          : "a nested bucket has that name");
+    if (exact) tree->tx->rows -= checksum_of(&leaf->items[index]);
+    tree->tx->rows += checksum_of(item);
     if (exact) {
         leaf->bytes += item->value_size;
         leaf->bytes -= leaf->items[index].value_size;
@@ -317,7 +327,9 @@ struct error *tree_remove(struct bolt_tree *tree, struct bytes key)
         tree->tx->damaged = true;
         return error;
     }
-    remove_item(path[depth - 1].node, path[depth - 1].index);
+    const struct step *last = &path[depth - 1];
+    tree->tx->rows -= checksum_of(&last->node->items[last->index]);
+    remove_item(last->node, last->index);
     for (uint32_t level = 0; level + 1 < depth; level++)
         path[level].node->shrunk = true; /* settle looks below it */
     changed(tree);
@@ -439,6 +451,7 @@ struct error *tree_settle(struct bolt_tree *tree)
 
 static struct error *give_up_bucket(struct bolt_tree *tree, struct bytes name, struct bytes value,
                                     unsigned nesting);
+static struct error *give_up_row(struct bolt_tree *tree, const struct element *row, unsigned nesting);
 
 static struct error *give_up_pages(struct bolt_tree *tree, uint64_t id, unsigned depth, unsigned nesting)
 {
@@ -452,8 +465,27 @@ static struct error *give_up_pages(struct bolt_tree *tree, uint64_t id, unsigned
         if (!page_locate(&page, i, &element)) return page_element_error(&page, i);
         if (!page.leaf)
             TRY(give_up_pages(tree, element.child, depth + 1, nesting));
-        else if (element.is_bucket)
-            TRY(give_up_bucket(tree, element.key, element.value, nesting + 1));
+        else
+            TRY(give_up_row(tree, &element, nesting));
+    }
+    return NULL;
+}
+
+static struct error *give_up_row(struct bolt_tree *tree, const struct element *row, unsigned nesting)
+{
+    tree->tx->rows -= row_checksum(row->key, row->value, row->is_bucket);
+    return row->is_bucket ? give_up_bucket(tree, row->key, row->value, nesting + 1) : NULL;
+}
+
+/* It has no pages, and no buckets inside. */
+static struct error *give_up_inline(struct bolt_tree *tree, struct bytes inline_page)
+{
+    struct page page;
+    TRY(page_open_inline(&page, inline_page));
+    for (uint32_t i = 0; i < page.count; i++) {
+        struct element element = {0};
+        if (!page_locate(&page, i, &element)) return page_element_error(&page, i);
+        tree->tx->rows -= row_checksum(element.key, element.value, element.is_bucket);
     }
     return NULL;
 }
@@ -466,7 +498,7 @@ static struct error *give_up_bucket(struct bolt_tree *tree, struct bytes name, s
                          (int)tree->name.size, (const char *)tree->name.data, BOLT_NESTING_MAX);
     struct bucket_header header;
     TRY(bucket_header_decode(value, name, &header));
-    if (header.root == 0) return NULL; /* inline: no pages, and no buckets inside */
+    if (header.root == 0) return give_up_inline(tree, header.inline_page);
     return give_up_pages(tree, header.root, 0, nesting);
 }
 
@@ -475,8 +507,10 @@ static struct error *give_up_node(struct bolt_tree *tree, const struct bolt_node
     for (uint32_t i = 0; i < node->count; i++) {
         const struct node_item *item = &node->items[i];
         if (node->leaf) {
-            if (!item->is_bucket) continue;
-            TRY(give_up_bucket(tree, node_key(node, i), bytes_of(item->value, item->value_size), 2));
+            const struct element row = {.key = node_key(node, i),
+                                        .value = bytes_of(item->value, item->value_size),
+                                        .is_bucket = item->is_bucket};
+            TRY(give_up_row(tree, &row, 1));
         } else if (item->child != NULL) {
             TRY(give_up_node(tree, item->child));
         } else {
@@ -493,6 +527,8 @@ struct error *tree_give_up(struct bolt_tree *tree)
         error = give_up_node(tree, tree->root);
     else if (tree->page != 0)
         error = give_up_pages(tree, tree->page, 0, 1);
+    else
+        error = give_up_inline(tree, tree->inline_page);
     if (error != NULL) tree->tx->damaged = true;
     return error;
 }

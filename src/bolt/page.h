@@ -49,6 +49,14 @@
  * real count. A freelist page of 2^64-1 says that none is stored: whatever cannot be reached from the root is
  * free. etcd always leaves its files so, and so do we.
  *
+ * The root sequence is a counter that bbolt keeps for the root bucket and uses for nothing; it stays 0 there,
+ * and a commit of bbolt leaves it as it is. Pages have no checksum, so a commit of ours puts one of all rows
+ * into it:
+ *
+ *      low 32 bits of the txid | sum of the rows' checksums, modulo 2^32
+ *
+ * It counts only with the txid it was made for: after a commit of bbolt there is none until our next one.
+ *
  * Nothing read here is trusted: a `struct page` exists only for a header that fits into the file, and
  * elements are checked against the page each time they are looked at.
  */
@@ -140,6 +148,15 @@ enum { META_PAGE_BYTES = PAGE_HEADER_SIZE + META_SIZE };
 /* `page` has META_PAGE_BYTES. NULL when it is valid, else what is wrong with it. */
 const char *meta_decode(const uint8_t *page, struct meta *meta);
 void meta_encode(uint8_t *page, uint64_t page_id, const struct meta *meta);
+
+/* What a row adds to the checksum of all rows, nested ones included: in any order, and taken away again by
+ * subtraction. Whichever one bit of it changes, this does, too. A bucket's row counts with its name alone. */
+uint32_t row_checksum(struct bytes key, struct bytes value, bool is_bucket);
+/* False: the meta page does not tell it. */
+bool meta_rows_checksum(const struct meta *meta, uint32_t *sum);
+void meta_set_rows_checksum(struct meta *meta, uint32_t sum);
+/* The same state under another txid, with the checksum if it is known. */
+void meta_set_txid(struct meta *meta, uint64_t txid);
 
 /* ---- Branch and leaf pages ---- */
 

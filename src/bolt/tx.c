@@ -71,6 +71,7 @@ struct error *bolt_begin_write(struct bolt *db, struct bolt_tx **result)
     bolt_publish_free_counts(db);
     pthread_mutex_unlock(&db->mutex);
     tx->arena = db->arena;
+    tx->rows = db->rows;
     tx->high_water = tx->meta.high_water;
     tx->root = tree_new(tx, BYTES_EMPTY, tx->meta.root, tx->meta.sequence);
     db->writer = tx;

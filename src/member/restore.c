@@ -160,7 +160,9 @@ static struct error *change_backend(struct restore *restore, struct backend *bac
 static struct error *make_backend(struct restore *restore)
 {
     const struct restore_options *options = restore->options;
-    struct backend_options open = {.initial_map_size = options->map_size, .logger = options->logger};
+    struct backend_options open = {.initial_map_size = options->map_size,
+                                   .any_rows = options->skip_hash_check,
+                                   .logger = options->logger};
     struct backend *backend;
     TRY(snapshot_file_copy(options->fs, options->snapshot, restore->directory.database,
                            options->skip_hash_check));

@@ -45,9 +45,10 @@ static struct error *check(const struct bolt_tx *tx)
     return error;
 }
 
-static struct error *open_image(struct fs *fs, const char *path, struct bolt **bolt, struct bolt_tx **tx)
+static struct error *open_image(struct fs *fs, const char *path, bool any_rows, struct bolt **bolt,
+                                struct bolt_tx **tx)
 {
-    const struct bolt_options options = {.read_only = true};
+    const struct bolt_options options = {.read_only = true, .any_rows = any_rows};
     struct error *error = bolt_open(fs, path, &options, bolt);
     if (error_is(error, ERROR_CORRUPT)) error = error_wrap(error, "invalid database");
     if (error != NULL) return error;
@@ -141,7 +142,7 @@ struct error *snapshot_file_status(struct fs *fs, const char *path, struct snaps
     struct bolt *bolt;
     struct bolt_tx *tx;
     *status = (struct snapshot_status){0};
-    TRY(open_image(fs, path, &bolt, &tx));
+    TRY(open_image(fs, path, false, &bolt, &tx));
     struct survey survey = {.status = status, .arena = arena_new()};
     struct error *error = survey_all(&survey, tx);
     HASH_CLEAR(hh, survey.live);
@@ -235,6 +236,6 @@ struct error *snapshot_file_copy(struct fs *fs, const char *from, const char *to
     if (error != NULL || !skip_digest) return error;
     struct bolt *bolt;
     struct bolt_tx *tx;
-    TRY(open_image(fs, to, &bolt, &tx));
+    TRY(open_image(fs, to, true, &bolt, &tx)); /* whoever needs no digest wants what is left */
     return close_image(bolt, tx, check(tx));
 }

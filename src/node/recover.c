@@ -97,7 +97,7 @@ struct error *node_state_open(const struct node_config *config, struct backend *
     struct error *error = load_state(config, backend, opened);
     if (error != NULL) {
         node_state_free(opened);
-        return error;
+        return error_wrap(error, "database %s", backend_path(backend));
     }
     *state = opened;
     return NULL;

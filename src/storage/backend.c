@@ -443,6 +443,7 @@ struct error *backend_open(struct fs *fs, const char *path, const struct backend
         .initial_map_size = options->initial_map_size == 0 ? MAP_SIZE_DEFAULT : options->initial_map_size,
         .no_sync = options->no_sync,
         .read_only = options->read_only,
+        .any_rows = options->any_rows,
         .lock = true,
     };
     struct bolt *bolt;
@@ -472,6 +473,11 @@ struct error *backend_open(struct fs *fs, const char *path, const struct backend
     }
     *backend = opened;
     return NULL;
+}
+
+const char *backend_path(const struct backend *backend)
+{
+    return backend->path;
 }
 
 struct error *backend_close(struct backend *backend)

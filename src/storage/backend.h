@@ -47,10 +47,14 @@ enum backend_bucket {
 };
 
 const char *backend_bucket_name(enum backend_bucket bucket);
+struct backend;
+/* Of its file; for errors. Lives as long as the backend. */
+const char *backend_path(const struct backend *backend);
 
 struct backend_options {
     uint64_t initial_map_size; /* bytes of address space to reserve; 0: 10 GiB (more than fs_sim maps) */
     bool no_sync;              /* --unsafe-no-fsync */
+    bool any_rows;             /* rows that do not match their checksum are taken as they are (bolt.h) */
     bool read_only; /* the file must exist, with all buckets; nothing may be sealed. Others may read it too */
     const struct logger *logger;
     uint64_t (*now)(
@@ -66,7 +70,6 @@ struct backend_metrics {
     metric_gauge defragmenting;       /* etcd_disk_defrag_inflight */
 };
 
-struct backend;
 struct backend_batch;
 struct blob;
 

@@ -2,11 +2,12 @@
 #include "tests/bolt/support.h"
 #include "tests/bolt/torture.h"
 
+#include "base/crc32c.h"
 #include "bolt/page.h"
 
 static const char *const path = "/db";
 
-enum { PAGE = 4096, FLIPS = 1200, TRUNCATIONS = 60 };
+enum { PAGE = 4096, FLIPS = 1200, TRUNCATIONS = 60, ROW_FLIPS = 4000 };
 
 static struct fs_sim *disk_with_db(void)
 {
@@ -229,6 +230,190 @@ static void iteration_notices_keys_out_of_order(void **state)
     fs_sim_free(sim);
 }
 
+/* ---- The checksum of all rows ---- */
+
+static struct error *hash_bucket(const struct bolt_bucket *bucket, uint32_t *hash)
+{
+    struct bolt_cursor cursor;
+    bolt_cursor_init(&cursor, bucket);
+    TRY(bolt_cursor_first(&cursor));
+    while (cursor.valid) {
+        struct bolt_bucket inner;
+        bool found = false;
+        *hash = crc32c(*hash, cursor.key.data, cursor.key.size);
+        if (!cursor.is_bucket) *hash = crc32c(*hash, cursor.value.data, cursor.value.size);
+        if (cursor.is_bucket) TRY(bolt_bucket_nested(bucket, cursor.key, &inner, &found));
+        if (found) TRY(hash_bucket(&inner, hash));
+        if (!found && cursor.is_bucket) return error_new(ERROR_CORRUPT, "a bucket cannot be found");
+        TRY(bolt_cursor_next(&cursor));
+    }
+    return NULL;
+}
+
+/* As a member does that starts: opens for writing and walks over everything. */
+static struct error *read_everything(struct fs_sim *sim, bool any_rows, uint32_t *hash)
+{
+    struct bolt *db;
+    struct bolt_tx *tx;
+    *hash = 0;
+    TRY(bolt_open(fs_sim_fs(sim), path, &(const struct bolt_options){.any_rows = any_rows}, &db));
+    must(bolt_begin_read(db, &tx));
+    struct bolt_bucket root = bolt_root(tx);
+    struct error *error = hash_bucket(&root, hash);
+    bolt_end_read(tx);
+    must(bolt_close(db));
+    return error;
+}
+
+static void newest_meta(struct fs_sim *sim, struct meta *newest)
+{
+    uint8_t page[META_PAGE_BYTES];
+    struct meta metas[2];
+    for (unsigned i = 0; i < 2; i++) {
+        peek(sim, i * PAGE, page, sizeof(page));
+        assert_null(meta_decode(page, &metas[i]));
+    }
+    *newest = metas[metas[1].txid > metas[0].txid ? 1 : 0];
+}
+
+static void put_meta(struct fs_sim *sim, const struct meta *meta)
+{
+    uint8_t page[META_PAGE_BYTES];
+    meta_encode(page, meta->txid % 2, meta);
+    patch(sim, meta->txid % 2 * PAGE, page, sizeof(page));
+}
+
+/* Nobody who opens a file of ours and reads all of it gets another row than was written; or one of an older
+ * state, if the newest meta page is hit. */
+static void whichever_bit_flips_no_row_is_another(void **state)
+{
+    (void)state;
+    struct fs_sim *sim = disk_with_db();
+    struct meta meta;
+    struct rng rng;
+    uint32_t good, found;
+    unsigned refused = 0;
+    must(read_everything(sim, false, &good));
+    newest_meta(sim, &meta);
+    rng_init(&rng, 5);
+    for (unsigned i = 0; i < ROW_FLIPS; i++) {
+        uint64_t page = 2 + rng_below(&rng, meta.high_water - 2);
+        uint64_t offset = page * PAGE + rng_below(&rng, rng_chance(&rng, 1, 2) ? 96 : PAGE);
+        unsigned bit = (unsigned)rng_below(&rng, 8);
+        assert_true(fs_sim_flip_bit(sim, path, offset, bit));
+        struct error *error = read_everything(sim, false, &found);
+        if (error == NULL && found != good)
+            fail_msg("bit %u of byte %llu of page %llu", bit, (unsigned long long)(offset % PAGE),
+                     (unsigned long long)page);
+        refused += error != NULL;
+        if (error != NULL) assert_int_equal(error->kind, ERROR_CORRUPT);
+        error_free(error);
+        assert_true(fs_sim_flip_bit(sim, path, offset, bit));
+    }
+    assert_true(refused > ROW_FLIPS / 10);
+    fs_sim_free(sim);
+}
+
+/* Every page is sound, and all of it was written once: by a disk that has lost a later write. */
+static void a_page_of_before_is_noticed(void **state)
+{
+    (void)state;
+    struct fs_sim *sim = disk_with_db();
+    struct meta before, meta;
+    struct bolt *db;
+    struct bolt_tx *tx;
+    uint32_t good, found;
+    must(read_everything(sim, false, &good));
+    newest_meta(sim, &before);
+    must(bolt_open(fs_sim_fs(sim), path, NULL, &db));
+    must(bolt_begin_write(db, &tx));
+    struct bolt_bucket bucket = must_open_bucket(tx, "meta");
+    must_put(&bucket, "consistent_index", "12345679");
+    must(bolt_commit(tx));
+    must(bolt_close(db));
+    newest_meta(sim, &meta);
+    assert_true(meta.root != before.root);
+    meta.root = before.root;
+    put_meta(sim, &meta);
+    struct error *error = read_everything(sim, false, &found);
+    assert_true(error_is(error, ERROR_CORRUPT));
+    assert_non_null(strstr(error->text, "open /db: its rows are not those that were written"));
+    error_free(error);
+    must(bolt_open(fs_sim_fs(sim), path, &(const struct bolt_options){.read_only = true}, &db));
+    must(bolt_begin_read(db, &tx));
+    uint64_t violations;
+    must(bolt_check(tx, NULL, NULL, &violations));
+    assert_int_equal(violations, 1);
+    bolt_end_read(tx);
+    must(bolt_close(db));
+    must(read_everything(sim, true, &found)); /* to save what is left */
+    assert_int_equal(found, good);
+    fs_sim_free(sim);
+}
+
+/* A commit of bbolt leaves the root sequence as it is; there is no checksum then until our next commit. */
+static void rows_that_bbolt_wrote_are_taken_as_they_are(void **state)
+{
+    (void)state;
+    struct fs_sim *sim = disk_with_db();
+    struct meta meta;
+    struct bolt *db;
+    struct bolt_tx *tx;
+    uint32_t good, found, sum;
+    must(read_everything(sim, false, &good));
+    newest_meta(sim, &meta);
+    assert_true(meta_rows_checksum(&meta, &sum));
+    meta_set_rows_checksum(&meta, sum + 1);
+    put_meta(sim, &meta);
+    must_fail(read_everything(sim, false, &found), ERROR_CORRUPT, "rows");
+    meta.txid++;
+    put_meta(sim, &meta);
+    must(read_everything(sim, false, &found));
+    assert_int_equal(found, good);
+    must(bolt_open(fs_sim_fs(sim), path, NULL, &db));
+    must(bolt_begin_write(db, &tx));
+    struct bolt_bucket bucket = must_open_bucket(tx, "meta");
+    must_put(&bucket, "term", "1");
+    must(bolt_commit(tx));
+    must(bolt_close(db));
+    newest_meta(sim, &meta);
+    assert_true(meta_rows_checksum(&meta, &sum));
+    must(read_everything(sim, false, &found));
+    fs_sim_free(sim);
+}
+
+/* Images and copies bring theirs along: what happens to them on the way is noticed, too. */
+static void copies_have_the_checksum_of_what_they_copy(void **state)
+{
+    (void)state;
+    struct fs_sim *sim = disk_with_db();
+    struct meta meta, copied;
+    uint32_t sum, other;
+    struct bolt *db;
+    struct bolt_tx *tx;
+    newest_meta(sim, &meta);
+    assert_true(meta_rows_checksum(&meta, &sum));
+    must(bolt_open(fs_sim_fs(sim), path, NULL, &db));
+    must(bolt_begin_read(db, &tx));
+    uint8_t head[2 * PAGE];
+    size_t read;
+    must(bolt_image_read(tx, 0, head, sizeof(head), &read));
+    must(bolt_compact_to(tx, fs_sim_fs(sim), "/compact", NULL, NULL));
+    bolt_end_read(tx);
+    must(bolt_close(db));
+    for (unsigned i = 0; i < 2; i++) {
+        assert_null(meta_decode(head + i * PAGE, &copied));
+        assert_true(meta_rows_checksum(&copied, &other));
+        assert_int_equal(other, sum);
+    }
+    must(fs_rename(fs_sim_fs(sim), "/compact", path));
+    newest_meta(sim, &copied);
+    assert_true(meta_rows_checksum(&copied, &other));
+    assert_int_equal(other, sum);
+    must(read_everything(sim, false, &other));
+    fs_sim_free(sim);
+}
+
 /* ---- Stored freelists, which bbolt writes unless told otherwise ---- */
 
 /* Appends a freelist page of all unreachable pages below the high-water mark. */
@@ -340,6 +525,10 @@ int main(void)
         cmocka_unit_test(with_both_meta_pages_bad_the_error_says_so),
         cmocka_unit_test(damage_is_named_by_page_and_reason),
         cmocka_unit_test(iteration_notices_keys_out_of_order),
+        cmocka_unit_test(whichever_bit_flips_no_row_is_another),
+        cmocka_unit_test(a_page_of_before_is_noticed),
+        cmocka_unit_test(rows_that_bbolt_wrote_are_taken_as_they_are),
+        cmocka_unit_test(copies_have_the_checksum_of_what_they_copy),
         cmocka_unit_test(stored_freelists_are_used_and_given_up),
         cmocka_unit_test(a_freelist_that_names_used_pages_is_refused),
     };
