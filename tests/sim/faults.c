@@ -1,6 +1,5 @@
 #include "faults.h"
 
-#include "base/buf.h"
 #include "world.h"
 
 #include <errno.h>
@@ -11,7 +10,12 @@
 #define SECOND      INT64_C(1000000000)
 
 /* Lines of the plan. */
-enum { LINE_FAULTS = 0, LINE_VOTES = 1, LINE_REIGNS = 2 };
+enum {
+    LINE_FAULTS = 0,
+    LINE_VOTES = 1,
+    LINE_REIGNS = 2,
+    LINE_IMAGES = 1000 /* behind those of the workload */
+};
 
 static int64_t later(struct world *world, int64_t most)
 {
@@ -387,6 +391,10 @@ static void some_fault(struct world *world)
         operator_change(world, &faults->rng);
         return;
     }
+    if (faults->flips && chance(world, 1, 3)) {
+        flip_bit(world);
+        return;
+    }
     all[rng_below(&faults->rng, sizeof(all) / sizeof(all[0]))](world);
 }
 
@@ -428,6 +436,20 @@ static void shorten_reign(struct world *world, size_t member)
     faults->count++;
 }
 
+/* Power is lost when a received database may have its name already and not its place. */
+static void spoil_image(struct world *world, size_t member)
+{
+    struct faults *faults = &world->faults;
+    struct fate *fate = fate_of(world, member);
+    struct rng rng;
+    if (!faults->flips || faults->next == INT64_MAX) return;
+    if (!plan_begin(world->plan, LINE_IMAGES, faults->images++, &rng) || !rng_chance(&rng, 1, 2)) return;
+    fate->crash_at = sim_cluster_now(world->cluster) + (int64_t)rng_below(&rng, 7 * MILLISECOND);
+    fate->flip_seed = rng_next(&rng) | 1;
+    faults->somebody_doomed = true; /* not at once: so that what is due next is looked at again */
+    faults->count++;
+}
+
 static void strike_the_doomed(struct world *world)
 {
     if (!world->faults.somebody_doomed) return;
@@ -448,6 +470,7 @@ void faults_event(struct world *world, const struct sim_event *event)
     if (event->kind == SIM_EVENT_SEND && event->message->type == RAFT_VOTE_RESP)
         doom_voter(world, event->member);
     if (event->kind == SIM_EVENT_RUN) shorten_reign(world, event->member);
+    if (event->kind == SIM_EVENT_RECEIVE && event->text == NULL) spoil_image(world, event->member);
     if (event->kind != SIM_EVENT_FAIL) return;
     struct fate *fate = fate_of(world, event->member);
     if (!fate->may_fail) world_give_up(world, "m%zu fails: %s", event->member, event->text);
@@ -458,102 +481,17 @@ void faults_event(struct world *world, const struct sim_event *event)
 
 /* ---- mending ---- */
 
-static uint64_t le64(const uint8_t *at)
-{
-    uint64_t value = 0;
-    for (int i = 7; i >= 0; i--) value = value << 8 | at[i];
-    return value;
-}
-
-/* Where in this segment a bit of an entry's data is, at random; 0: it holds none. A frame is its size in 56
- * bits, 8 bits of padding, the record, the padding; the data are the last of the record, and what checksums
- * cover. */
-static uint64_t find_bit(struct rng *rng, struct bytes content, unsigned *bit)
-{
-    enum { ENTRY_MIN = 24, IN_DATA = 4 };
-    uint64_t chosen = 0, seen = 0;
-    for (size_t at = 0; at + 8 <= content.size;) {
-        uint64_t head = le64(content.data + at), size = head & 0xffffffffffffff;
-        uint64_t padding = head >> 56 == 0 ? 0 : head >> 56 & 7;
-        if (size == 0 || size + padding > content.size - at - 8) break;
-        if (size >= ENTRY_MIN && rng_chance(rng, 1, ++seen))
-            chosen = at + 8 + size - 1 - rng_below(rng, IN_DATA);
-        at += 8 + size + padding;
-    }
-    *bit = (unsigned)rng_below(rng, 8);
-    return chosen;
-}
-
-/* A bit of some segment of the log. False: none of its entries could be hit. */
-static bool choose_bit(struct world *world, size_t member, struct rng *rng, char path[256], uint64_t *offset,
-                       unsigned *bit)
-{
-    enum { SEGMENT_MAX = 64 << 20 };
-    static const char folder[] = "/member/member/wal";
-    struct fs *fs = fs_sim_fs(disk_of(world, member));
-    struct buf content = {0};
-    char **names;
-    size_t count;
-    error_free(fs_list(fs, folder, &names, &count));
-    *offset = 0;
-    if (count > 0) {
-        snprintf(path, 256, "%s/%s", folder, names[rng_below(rng, count)]);
-        error_free(fs_read_file(fs, path, SEGMENT_MAX, &content));
-        *offset = find_bit(rng, buf_bytes(&content), bit);
-    }
-    fs_names_free(names, count);
-    buf_deinit(&content);
-    return *offset != 0;
-}
-
-static uint8_t byte_at(struct world *world, size_t member, const char *path, uint64_t offset)
-{
-    struct fs_file *file;
-    uint8_t byte = 0;
-    size_t size;
-    struct error *error = fs_open(fs_sim_fs(disk_of(world, member)), path, FS_READ, &file);
-    if (error == NULL) {
-        error = fs_file_pread(file, &byte, 1, offset, &size);
-        error_free(fs_file_close(file));
-    }
-    error_free(error);
-    return byte;
-}
-
-/* A member must not start from a log that is not what it wrote. Afterwards the bit turns back, unless it was
- * in a torn tail that the start has cut off. */
-static void start_with_flipped_bit(struct world *world, size_t member)
-{
-    struct fate *fate = fate_of(world, member);
-    struct rng rng;
-    char path[256];
-    uint64_t offset;
-    unsigned bit;
-    rng_init(&rng, fate->flip_seed);
-    fate->flip_seed = 0;
-    if (!choose_bit(world, member, &rng, path, &offset, &bit)) return;
-    uint8_t flipped = (uint8_t)(byte_at(world, member, path, offset) ^ 1U << bit);
-    if (flipped == 0 || !fs_sim_flip_bit(disk_of(world, member), path, offset, bit)) return;
-    world_tell(world, "m%zu starts with bit %u of byte %llu in %s turned", member, bit,
-               (unsigned long long)offset, path);
-    struct error *error = sim_cluster_start(world->cluster, member);
-    if (error == NULL)
-        world->faults.counts.flips_unread++; /* nobody needs that part of the log any more */
-    else
-        world->faults.counts.flips_refused++;
-    world_tell(world, "that is %s", error == NULL ? "not read" : error->text);
-    error_free(error);
-    if (byte_at(world, member, path, offset) == flipped)
-        fs_sim_flip_bit(disk_of(world, member), path, offset, bit);
-}
-
 static void restart(struct world *world, size_t member)
 {
     struct fate *fate = fate_of(world, member);
     if (fate->may_fail) crash(world, member);
     fate->restart_at = INT64_MAX;
     if (operator_has_removed(world, member)) return;
-    if (fate->flip_seed != 0) start_with_flipped_bit(world, member);
+    if (fate->flip_seed != 0) {
+        uint64_t seed = fate->flip_seed;
+        fate->flip_seed = 0;
+        flips_start(world, member, seed, world->faults.flips);
+    }
     if (is_up(world, member)) return;
     world_tell(world, "m%zu starts", member);
     struct error *error = sim_cluster_start(world->cluster, member);
@@ -614,6 +552,7 @@ void faults_init(struct world *world, struct rng *rng)
     faults->next = later(world, 5 * SECOND);
     /* The others are as they are without: seeds that are known to wake a planted bug go on doing so. */
     faults->membership = world->plan->seed % 10 == 7 || world->plan->seed % 10 == 9;
+    faults->flips = world->plan->seed % 10 == 5;
 }
 
 int64_t faults_next(const struct world *world)

@@ -5,7 +5,7 @@
  *   members      killed, cut from power (with loss of what was not synced, in whole sectors or not at
  *                all), in the middle of a disk operation, just after a vote, all at once; stopped in order;
  *                paused, with or without their clock; leadership moved
- *   disks        slow; full; failing operations; a flipped bit in the log, which the next start must refuse
+ *   disks        slow; full; failing operations; flipped bits (flips.h)
  *   membership   changes (operator.h)
  *   time         clocks that run at different rates
  *   moments      compaction, defragmentation and removal of old files, often with a power cut right after
@@ -14,12 +14,14 @@
 #define TESTS_SIM_FAULTS_H
 
 #include "base/rng.h"
+#include "flips.h"
 #include "sim/sim_cluster.h"
 
 struct world;
 
 struct fault_counts {
-    uint64_t disk_errors, flips_refused, flips_unread, defragmented, members_added, members_removed;
+    uint64_t disk_errors, defragmented, members_added, members_removed;
+    struct flip_counts flips;
 };
 
 /* What is in store for a member. INT64_MAX: nothing. */
@@ -28,7 +30,7 @@ struct fate {
     bool may_fail;      /* by a fault of its disk */
     bool doomed;        /* falls as soon as it has voted */
     int64_t down_for;   /* how long it stays down after the next crash; 0: some time */
-    uint64_t flip_seed; /* a bit of its log turns while it is down; 0: none */
+    uint64_t flip_seed; /* a bit of its disk turns while it is down; 0: none */
 };
 
 struct faults {
@@ -38,7 +40,8 @@ struct faults {
     int64_t next, heal_network_at;
     int64_t pause_max; /* between two */
     bool membership;   /* changes as well */
-    uint32_t number, votes, reigns;
+    bool flips;        /* many, and anywhere on a disk */
+    uint32_t number, votes, reigns, images;
     bool short_reigns; /* who becomes leader falls, or is not heard, soon after */
     uint64_t led_term; /* the highest that anybody was seen to lead */
     bool somebody_doomed;
