@@ -20,7 +20,7 @@ _random = random.SystemRandom()
 _NOBODY = "02:00:00:00:00:ff"
 _CLONE_NEWNET = 0x40000000
 SLOW_LINK = os.path.abspath(os.environ.get("SLOW_LINK", "tests/process/slow_link"))
-UNDER_WAY = 4096  # frames, each way of a link: slow_link's QUEUE_MAX
+UNDER_WAY = 4096  # frames, each way of a slow link
 
 
 def _ip(*words, check=True):
@@ -90,13 +90,13 @@ class _Netem(_Cable):
 
 
 class _SlowLink(_Cable):
-    """A process of tests/process/slow_link.c, which carries the frames and says how it is told."""
+    """A process of slow_link.c carries the frames."""
 
     kind = "slow_link"
 
     def _make(self):
-        self.process = subprocess.Popen([SLOW_LINK, self.namespace, self.device, self.other], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.process = subprocess.Popen([SLOW_LINK, self.namespace, self.device, self.other, f"{UNDER_WAY}"],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         self._answered("ready")
 
     def _answered(self, wanted):

@@ -1,6 +1,6 @@
 /* slow_link: a cable that takes time and loses frames, for kernels whose tc has no netem.
  *
- *     slow_link NAMESPACE DEVICE OTHER-DEVICE
+ *     slow_link NAMESPACE DEVICE OTHER-DEVICE LIMIT
  *
  * makes DEVICE in the network namespace of that name and OTHER-DEVICE in its own, both down, says "ready" and
  * carries Ethernet frames from one to the other. A line of its input sets one direction, for the frames that
@@ -13,8 +13,8 @@
  * wrong with the line; the caller waits for the answer before it writes the next one. The devices are gone
  * when its input ends.
  *
- * A cable does not reorder: a frame that drew a short delay waits for those before it. At most QUEUE_MAX
- * frames of a direction are under way; those that come on top are lost, as with netem's limit. Needs root and
+ * A cable does not reorder: a frame that drew a short delay waits for those before it. At most LIMIT frames
+ * of a direction are under way; those that come on top are lost, as with netem's limit. Needs root and
  * /dev/net/tun. */
 #include "base/memory.h"
 #include "base/rng.h"
@@ -33,9 +33,9 @@
 #include <unistd.h>
 
 enum {
-    QUEUE_MAX = 4096, /* frames; a power of two */
-    FRAME_MAX = 2048, /* bytes; the devices' MTU stays at 1500 */
-    BATCH_MAX = 64,   /* frames read before others have their turn */
+    LIMIT_MAX = 65536, /* frames */
+    FRAME_MAX = 2048,  /* bytes; the devices' MTU stays at 1500 */
+    BATCH_MAX = 64,    /* frames read before others have their turn */
     LINE_SIZE = 200,
 };
 
@@ -55,9 +55,11 @@ struct direction {
     int64_t delay;  /* ns */
     int64_t jitter; /* ns, at most delay */
     uint64_t loss;  /* frames of a million */
-    struct frame *frames[QUEUE_MAX];
-    unsigned first; /* index of the next frame to be delivered; counts up, taken modulo QUEUE_MAX */
-    unsigned end;
+    /* Those under way: `count` of a ring of `limit`, from `first` on. */
+    struct frame **frames;
+    size_t limit;
+    size_t first;
+    size_t count;
 };
 
 enum way { OUT, IN, WAYS };
@@ -118,25 +120,29 @@ static int64_t drawn_delay(const struct direction *way, struct rng *rng)
     return way->delay - way->jitter + (int64_t)rng_below(rng, 2 * (uint64_t)way->jitter + 1);
 }
 
+static struct frame **slot(const struct direction *way, size_t index)
+{
+    return &way->frames[(way->first + index) % way->limit];
+}
+
 static void take(struct direction *way, struct rng *rng, const unsigned char *data, size_t size)
 {
     if (rng_chance(rng, way->loss, MILLION)) return;
-    bool queued = way->end != way->first;
-    if (!queued && way->delay == 0) {
+    if (way->count == 0 && way->delay == 0) {
         carry(way, data, size);
         return;
     }
-    if (way->end - way->first == QUEUE_MAX) return;
+    if (way->count == way->limit) return;
     int64_t due = now_ns() + drawn_delay(way, rng);
-    if (queued) {
-        int64_t before = way->frames[(way->end - 1) % QUEUE_MAX]->due;
+    if (way->count > 0) {
+        int64_t before = (*slot(way, way->count - 1))->due;
         if (due < before) due = before;
     }
     struct frame *frame = mem_alloc(sizeof *frame + size);
     frame->due = due;
     frame->size = size;
     memcpy(frame->data, data, size);
-    way->frames[way->end++ % QUEUE_MAX] = frame;
+    *slot(way, way->count++) = frame;
 }
 
 static void receive(struct direction *way, struct rng *rng)
@@ -150,16 +156,22 @@ static void receive(struct direction *way, struct rng *rng)
     }
 }
 
+static void drop_first(struct direction *way)
+{
+    free(*slot(way, 0));
+    way->first = (way->first + 1) % way->limit;
+    way->count--;
+}
+
 /* When the next one is due; INT64_MAX: nothing is under way. */
 static int64_t deliver(struct direction *way)
 {
     int64_t now = now_ns();
-    while (way->first != way->end) {
-        struct frame *frame = way->frames[way->first % QUEUE_MAX];
+    while (way->count > 0) {
+        const struct frame *frame = *slot(way, 0);
         if (frame->due > now) return frame->due;
         carry(way, frame->data, frame->size);
-        free(frame);
-        way->first++;
+        drop_first(way);
     }
     return INT64_MAX;
 }
@@ -214,8 +226,9 @@ static void run(struct direction ways[WAYS], struct rng *rng)
 
 int main(int count, char *words[])
 {
-    if (count != 4) {
-        fprintf(stderr, "usage: slow_link NAMESPACE DEVICE OTHER-DEVICE\n");
+    long limit = count == 5 ? strtol(words[4], NULL, 10) : 0;
+    if (limit <= 0 || limit > LIMIT_MAX) {
+        fprintf(stderr, "usage: slow_link NAMESPACE DEVICE OTHER-DEVICE LIMIT\n");
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -223,13 +236,17 @@ int main(int count, char *words[])
     rng_init(&rng, (uint64_t)now_ns());
     int device = open_tap_in(words[1], words[2]);
     int other = open_tap(words[3]);
-    static struct direction ways[WAYS];
-    ways[OUT].from = ways[IN].to = device;
-    ways[IN].from = ways[OUT].to = other;
+    struct direction ways[WAYS] = {
+        [OUT] = {.from = device, .to = other}, [IN] = {.from = other, .to = device}};
+    for (int way = 0; way < WAYS; way++) {
+        ways[way].limit = (size_t)limit;
+        ways[way].frames = mem_zalloc((size_t)limit, sizeof(struct frame *));
+    }
     puts("ready");
     run(ways, &rng);
     for (int way = 0; way < WAYS; way++) {
-        while (ways[way].first != ways[way].end) free(ways[way].frames[ways[way].first++ % QUEUE_MAX]);
+        while (ways[way].count > 0) drop_first(&ways[way]);
+        free(ways[way].frames);
     }
     close(device);
     close(other);
