@@ -207,7 +207,8 @@ class Worker(threading.Thread):
         self.cluster = cluster
         self.loyal = loyal
         self.pause = pause
-        self.done = 0     # acts that were answered
+        self.answered = 0
+        self.done = 0     # acts that were answered as wished
         self.unknown = 0  # and those that failed
         self.errors = []
         self.longest = 0  # seconds without an answer
@@ -228,6 +229,7 @@ class Worker(threading.Thread):
                 clients[server] = etcd.Client(server, timeout=1)
             try:
                 self.act(clients[server])
+                self.answered += 1
                 self.done += 1
                 now = time.monotonic()
                 self.longest, last = max(self.longest, now - last), now
@@ -338,6 +340,11 @@ class Load:
         return (f"{self.acknowledged} writes and {sum(counter.done for counter in self.counters)} additions acknowledged, "
                 f"{sum(reader.done for reader in self.readers)} reads, {sum(worker.unknown for worker in self.workers)} of "
                 f"unknown outcome")
+
+    def goes_on(self, times=10):
+        """Waits until every client has been answered so many more times."""
+        wanted = [(worker, worker.answered + times) for worker in self.workers]
+        wait_for("every client goes on", lambda: all(worker.answered >= count for worker, count in wanted))
 
     def check_errors(self):
         errors = [error for worker in self.workers for error in worker.errors]

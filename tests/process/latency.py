@@ -198,6 +198,7 @@ def run(scratch):
     for _ in range(ROUNDS):
         a_follower_is_far_away(cluster)
         the_leader_is_too_far_away(cluster)
+        load.goes_on()
         load.check_errors()
     load.finish()
     cluster.stop()

@@ -76,6 +76,7 @@ def leaders_fall(cluster, load, rounds, generator, links):
     for number in range(rounds):
         if number % len(hows) == 0:
             generator.shuffle(hows)
+        load.goes_on()
         fallen = Round(cluster, hows[number % len(hows)])
         fallen.run()
         times.append(fallen.seconds)
