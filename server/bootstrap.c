@@ -26,7 +26,6 @@ struct answer {
     const char *url; /* borrowed */
     struct http1_client *client;
     struct http1_client_request *request; /* NULL: it is over */
-    int status;
     struct buf body;
     char cluster_id[PEER_ID_SIZE];
     char *failure; /* NULL: it was answered with 200 */
@@ -43,7 +42,7 @@ static void on_response(struct http1_client_request *request, int status, const 
                         size_t count)
 {
     struct answer *answer = http1_client_request_context(request);
-    answer->status = status;
+    (void)status;
     for (size_t i = 0; i < count; i++) {
         if (!bytes_equal(headers[i].name, BYTES_LITERAL("x-etcd-cluster-id"))) continue;
         if (headers[i].value.size >= sizeof(answer->cluster_id)) continue;
@@ -51,25 +50,19 @@ static void on_response(struct http1_client_request *request, int status, const 
     }
 }
 
-static void on_body(struct http1_client_request *request, struct bytes piece)
-{
-    struct answer *answer = http1_client_request_context(request);
-    if (answer->body.size + piece.size <= ANSWER_MAX) buf_append_bytes(&answer->body, piece);
-}
-
 static void on_done(struct http1_client_request *request, const struct error *error)
 {
     struct answer *answer = http1_client_request_context(request);
+    int status = http1_client_request_status(request);
     answer->request = NULL;
+    buf_append_bytes(&answer->body, http1_client_request_body(request));
     if (error != NULL)
         answer->failure = mem_strdup(error->text);
-    else if (answer->status != 200)
-        answer->failure = mem_printf("answered with status %d", answer->status);
+    else if (status != 200)
+        answer->failure = mem_printf("answered with status %d", status);
 }
 
-static const struct http1_client_handler handler = {.on_response = on_response,
-                                                    .on_body = on_body,
-                                                    .on_done = on_done};
+static const struct http1_client_handler handler = {.on_response = on_response, .on_done = on_done};
 
 static void ask(struct answer *answer, const struct transport_security *security, const char *target,
                 int64_t deadline)
@@ -78,6 +71,7 @@ static void ask(struct answer *answer, const struct transport_security *security
         .method = "GET",
         .target = target,
         .deadline = deadline,
+        .gather_limit = ANSWER_MAX,
         .handler = &handler,
         .context = answer,
     };

@@ -42,8 +42,6 @@ struct forward {
     struct http1_client_request *request; /* NULL: waits for its next try */
     struct http1_client *client;          /* to compare with, not to use: it may be gone */
     struct loop_timer retry;
-    int status;
-    struct buf body;
 };
 
 /* ---- leases ---- */
@@ -184,7 +182,6 @@ static void forward_free(struct forward *forward)
 {
     loop_timer_clear(forward->peers->config.loop, &forward->retry);
     LIST_REMOVE(forward, link);
-    buf_deinit(&forward->body);
     free(forward);
 }
 
@@ -250,21 +247,6 @@ static void write_header(const struct forward *forward, struct buf *out)
     kv_header_write(out, &header, forward->kind->has_revision ? metric_gauge_read(&metrics->revision) : 0);
 }
 
-static void on_response(struct http1_client_request *request, int status, const struct http_header *headers,
-                        size_t count)
-{
-    struct forward *forward = http1_client_request_context(request);
-    (void)headers;
-    (void)count;
-    forward->status = status;
-}
-
-static void on_body(struct http1_client_request *request, struct bytes piece)
-{
-    struct forward *forward = http1_client_request_context(request);
-    if (forward->body.size + piece.size <= ANSWER_MAX) buf_append_bytes(&forward->body, piece);
-}
-
 /* Whatever is wrong with the connection or the address: the next request gets a new one. What waits on this
  * one fails for now. */
 static void drop_client(struct forward *forward)
@@ -284,15 +266,16 @@ static void on_done(struct http1_client_request *request, const struct error *er
     struct buf response = {0};
     enum api_error refusal = API_OK;
     bool answered = false;
+    int status = http1_client_request_status(request);
+    struct bytes body = http1_client_request_body(request);
     forward->request = NULL;
     if (error != NULL && !forward->peers->closed) drop_client(forward);
     write_header(forward, &response);
     size_t header_size = response.size;
-    if (error == NULL && forward->status == 200) {
-        answered = forward->kind->take(buf_bytes(&forward->body), &response);
+    if (error == NULL && status == 200) {
+        answered = forward->kind->take(body, &response);
     } else if (error == NULL) {
-        refusal = forward->kind->refused(&forward->rpc->request, forward->status, buf_bytes(&forward->body),
-                                         &response);
+        refusal = forward->kind->refused(&forward->rpc->request, status, body, &response);
         answered = response.size > header_size;
     }
     if (answered)
@@ -304,9 +287,7 @@ static void on_done(struct http1_client_request *request, const struct error *er
     buf_deinit(&response);
 }
 
-static const struct http1_client_handler forward_handler = {.on_response = on_response,
-                                                            .on_body = on_body,
-                                                            .on_done = on_done};
+static const struct http1_client_handler forward_handler = {.on_done = on_done};
 
 /* ---- requests ---- */
 
@@ -338,6 +319,7 @@ static void post(struct forward *forward, struct http1_client *client)
         .header_count = header_count,
         .body = buf_bytes(&body),
         .deadline = forward->rpc->forwarded_at + forward->peers->config.request_timeout,
+        .gather_limit = ANSWER_MAX,
         .handler = &forward_handler,
         .context = forward,
     };

@@ -17,8 +17,6 @@ struct hash_question {
     struct corruption_answer *answer;
     struct http1_client *client;
     size_t url;
-    int status;
-    struct buf body;
 };
 
 struct peer_hash_round {
@@ -41,10 +39,7 @@ static void finish_one(struct peer_hash_round *round)
 {
     if (--round->waiting > 0) return;
     round->peers->hash_round = NULL;
-    for (size_t i = 0; i < round->count; i++) {
-        http1_client_free(round->questions[i].client);
-        buf_deinit(&round->questions[i].body);
-    }
+    for (size_t i = 0; i < round->count; i++) http1_client_free(round->questions[i].client);
     round->done(round->context, round->answers, round->count);
     free(round);
 }
@@ -93,54 +88,38 @@ static bool parse_answer(struct bytes body, struct corruption_hash *hash)
     return !reader.failed && value >= 0 && value <= UINT32_MAX;
 }
 
-static bool body_has(struct hash_question *question, const char *text)
+static bool has(struct bytes body, const char *text)
 {
-    return strstr(buf_string(&question->body), text) != NULL;
+    return body.size > 0 && memmem(body.data, body.size, text, strlen(text)) != NULL;
 }
 
 /* False: another address may know more. */
-static bool take_answer(struct hash_question *question)
+static bool take_answer(struct hash_question *question, int status, struct bytes body)
 {
     struct corruption_answer *answer = question->answer;
     answer->hash = (struct corruption_hash){.revision = question->round->revision};
-    if (question->status == 200 && parse_answer(buf_bytes(&question->body), &answer->hash))
+    if (status == 200 && parse_answer(body, &answer->hash))
         answer->reply = CORRUPTION_ANSWERED;
-    else if (question->status == 412)
+    else if (status == 412)
         answer->reply = CORRUPTION_OTHER_CLUSTER;
-    else if (body_has(question, "mvcc: required revision has been compacted"))
+    else if (has(body, "mvcc: required revision has been compacted"))
         answer->reply = CORRUPTION_HAS_COMPACTED;
-    else if (body_has(question, "mvcc: required revision is a future revision"))
+    else if (has(body, "mvcc: required revision is a future revision"))
         answer->reply = CORRUPTION_IS_BEHIND;
     return answer->reply != CORRUPTION_SILENT;
-}
-
-static void on_response(struct http1_client_request *request, int status, const struct http_header *headers,
-                        size_t count)
-{
-    struct hash_question *question = http1_client_request_context(request);
-    (void)headers;
-    (void)count;
-    question->status = status;
-}
-
-static void on_body(struct http1_client_request *request, struct bytes piece)
-{
-    struct hash_question *question = http1_client_request_context(request);
-    if (question->body.size + piece.size <= ANSWER_MAX) buf_append_bytes(&question->body, piece);
 }
 
 static void on_done(struct http1_client_request *request, const struct error *error)
 {
     struct hash_question *question = http1_client_request_context(request);
-    if (error == NULL && take_answer(question))
+    if (error == NULL &&
+        take_answer(question, http1_client_request_status(request), http1_client_request_body(request)))
         finish_one(question->round);
     else
         try_next(question);
 }
 
-static const struct http1_client_handler handler = {.on_response = on_response,
-                                                    .on_body = on_body,
-                                                    .on_done = on_done};
+static const struct http1_client_handler handler = {.on_done = on_done};
 
 /* ---- questions ---- */
 
@@ -152,8 +131,6 @@ static void send_question(struct hash_question *question, struct peer *peer)
     headers[count++] = (struct http_header){.name = BYTES_LITERAL("Content-Type"),
                                             .value = BYTES_LITERAL("application/json")};
     buf_printf(&body, "{\"revision\":%" PRId64 "}", question->round->revision);
-    question->status = 0;
-    buf_clear(&question->body);
     struct http1_client_options options = {
         .method = "GET",
         .target = "/members/hashkv",
@@ -161,6 +138,7 @@ static void send_question(struct hash_question *question, struct peer *peer)
         .header_count = count,
         .body = buf_bytes(&body),
         .deadline = question->round->deadline,
+        .gather_limit = ANSWER_MAX,
         .handler = &handler,
         .context = question,
     };

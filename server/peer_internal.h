@@ -78,7 +78,6 @@ struct peer_post {
     struct http1_client *client;
     struct http1_client_request *request; /* NULL: free for the next message */
     size_t url;                           /* that the client was made for */
-    int status;
 };
 
 struct peer_prober {
@@ -86,8 +85,6 @@ struct peer_prober {
     struct http1_client *client;
     struct http1_client_request *request;
     struct loop_timer next;
-    struct buf body;
-    int status;
     size_t url;
     int64_t asked_at;
     int64_t smoothed; /* round trip, nanoseconds */

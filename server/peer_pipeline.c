@@ -19,27 +19,19 @@ static void post_failed(struct peer_post *post, const char *why)
     peer_report_unreachable(peer);
 }
 
-static void on_response(struct http1_client_request *request, int status, const struct http_header *headers,
-                        size_t count)
-{
-    struct peer_post *post = http1_client_request_context(request);
-    (void)headers;
-    (void)count;
-    post->status = status;
-}
-
 static void on_done(struct http1_client_request *request, const struct error *error)
 {
     struct peer_post *post = http1_client_request_context(request);
     struct peer *peer = post->peer;
+    int status = http1_client_request_status(request);
     char why[64];
     post->request = NULL;
     if (peer->closing) return;
     if (error != NULL) {
         post_failed(post, error->text);
-    } else if (post->status != 204) {
-        if (post->status == 403 || post->status == 410) peers_were_removed(peer->peers, peer->id);
-        snprintf(why, sizeof(why), "POST /raft was answered with status %d", post->status);
+    } else if (status != 204) {
+        if (status == 403 || status == 410) peers_were_removed(peer->peers, peer->id);
+        snprintf(why, sizeof(why), "POST /raft was answered with status %d", status);
         post_failed(post, why);
     } else {
         peer_became_active(peer, "pipeline");
@@ -47,7 +39,7 @@ static void on_done(struct http1_client_request *request, const struct error *er
     post_next(post);
 }
 
-static const struct http1_client_handler post_handler = {.on_response = on_response, .on_done = on_done};
+static const struct http1_client_handler post_handler = {.on_done = on_done};
 
 static void post_message(struct peer_post *post, const struct raft_message *message)
 {
@@ -70,7 +62,6 @@ static void post_message(struct peer_post *post, const struct raft_message *mess
         .context = post,
     };
     metric_add(&peer->metrics->sent_bytes, peers->scratch.size);
-    post->status = 0;
     post->request = http1_client_request(post->client, &options);
 }
 

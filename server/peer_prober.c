@@ -51,29 +51,16 @@ static void round_failed(struct peer_prober *prober, const char *why)
 
 /* ---- answers ---- */
 
-static void on_response(struct http1_client_request *request, int status, const struct http_header *headers,
-                        size_t count)
-{
-    struct peer_prober *prober = http1_client_request_context(request);
-    (void)headers;
-    (void)count;
-    prober->status = status;
-}
-
-static void on_body(struct http1_client_request *request, struct bytes piece)
-{
-    struct peer_prober *prober = http1_client_request_context(request);
-    if (prober->body.size + piece.size <= ANSWER_MAX) buf_append_bytes(&prober->body, piece);
-}
-
 /* The common part: false when the round is over. */
-static bool was_answered(struct peer_prober *prober, const struct error *error)
+static bool was_answered(struct http1_client_request *request, const struct error *error)
 {
+    struct peer_prober *prober = http1_client_request_context(request);
+    int status = http1_client_request_status(request);
     prober->request = NULL;
     if (prober->peer->closing) return false;
-    if (error == NULL && prober->status == 200) return true;
+    if (error == NULL && status == 200) return true;
     char why[40];
-    snprintf(why, sizeof(why), "answered with status %d", prober->status);
+    snprintf(why, sizeof(why), "answered with status %d", status);
     round_failed(prober, error != NULL ? error->text : why);
     return false;
 }
@@ -124,8 +111,8 @@ static void probing_done(struct http1_client_request *request, const struct erro
     struct peer *peer = prober->peer;
     bool ok = false;
     int64_t there = 0;
-    if (!was_answered(prober, error)) return;
-    if (!parse_health(buf_bytes(&prober->body), &ok, &there) || !ok) {
+    if (!was_answered(request, error)) return;
+    if (!parse_health(http1_client_request_body(request), &ok, &there) || !ok) {
         round_failed(prober, "the answer cannot be understood");
         return;
     }
@@ -143,9 +130,7 @@ static void probing_done(struct http1_client_request *request, const struct erro
     next_round(prober);
 }
 
-static const struct http1_client_handler probing_handler = {.on_response = on_response,
-                                                            .on_body = on_body,
-                                                            .on_done = probing_done};
+static const struct http1_client_handler probing_handler = {.on_done = probing_done};
 
 bool peer_parse_versions(struct bytes body, struct buf *server, struct buf *cluster)
 {
@@ -169,8 +154,8 @@ static void version_done(struct http1_client_request *request, const struct erro
 {
     struct peer_prober *prober = http1_client_request_context(request);
     struct buf version = {0}, cluster = {0};
-    if (!was_answered(prober, error)) return;
-    if (peer_parse_versions(buf_bytes(&prober->body), &version, &cluster)) {
+    if (!was_answered(request, error)) return;
+    if (peer_parse_versions(http1_client_request_body(request), &version, &cluster)) {
         set_version(prober, buf_string(&version));
         ask(prober, "/raft/probing", &probing_handler);
     } else {
@@ -180,21 +165,18 @@ static void version_done(struct http1_client_request *request, const struct erro
     buf_deinit(&cluster);
 }
 
-static const struct http1_client_handler version_handler = {.on_response = on_response,
-                                                            .on_body = on_body,
-                                                            .on_done = version_done};
+static const struct http1_client_handler version_handler = {.on_done = version_done};
 
 /* ---- questions ---- */
 
 static void ask(struct peer_prober *prober, const char *target, const struct http1_client_handler *handler)
 {
-    prober->status = 0;
-    buf_clear(&prober->body);
     prober->asked_at = clock_monotonic();
     struct http1_client_options options = {
         .method = "GET",
         .target = target,
         .deadline = prober->asked_at + PROBE_TIMEOUT,
+        .gather_limit = ANSWER_MAX,
         .handler = handler,
         .context = prober,
     };
@@ -227,5 +209,4 @@ void peer_prober_stop(struct peer *peer)
 {
     loop_timer_clear(peer->peers->config.loop, &peer->prober.next);
     http1_client_free(peer->prober.client);
-    buf_deinit(&peer->prober.body);
 }

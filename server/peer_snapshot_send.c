@@ -38,7 +38,6 @@ struct peer_sending {
     struct http1_client *client;
     struct http1_client_request *request; /* NULL: over */
     size_t url;
-    int status;
     char *why; /* it was given up here */
     struct loop_timer limit;
     int64_t began;
@@ -103,27 +102,19 @@ static void tell_end(struct peer_sending *sending, const char *failure)
     sending->peer = NULL;
 }
 
-static void on_response(struct http1_client_request *request, int status, const struct http_header *headers,
-                        size_t count)
-{
-    struct peer_sending *sending = http1_client_request_context(request);
-    (void)headers;
-    (void)count;
-    sending->status = status;
-}
-
 static void on_done(struct http1_client_request *request, const struct error *error)
 {
     struct peer_sending *sending = http1_client_request_context(request);
     char text[64];
+    int status = http1_client_request_status(request);
     const char *failure = sending->why != NULL ? sending->why : error != NULL ? error->text : NULL;
     sending->request = NULL;
     loop_timer_clear(sending->peers->config.loop, &sending->limit);
-    if (failure == NULL && sending->status != 204) {
-        snprintf(text, sizeof(text), "POST /raft/snapshot was answered with status %d", sending->status);
+    if (failure == NULL && status != 204) {
+        snprintf(text, sizeof(text), "POST /raft/snapshot was answered with status %d", status);
         failure = text;
     }
-    if (sending->peer != NULL && (sending->status == 403 || sending->status == 410))
+    if (sending->peer != NULL && (status == 403 || status == 410))
         peers_were_removed(sending->peers, sending->peer->id);
     if (sending->peer != NULL) tell_end(sending, failure);
     http1_client_free(sending->client);
@@ -221,9 +212,7 @@ static void on_limit(struct loop *loop, struct loop_timer *timer)
 
 /* ---- beginning ---- */
 
-static const struct http1_client_handler sending_handler = {.on_response = on_response,
-                                                            .on_writable = on_writable,
-                                                            .on_done = on_done};
+static const struct http1_client_handler sending_handler = {.on_writable = on_writable, .on_done = on_done};
 
 static void post(struct peer_sending *sending)
 {

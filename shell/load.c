@@ -183,30 +183,16 @@ struct metrics_page {
     struct error *error;
 };
 
-static void on_response(struct http1_client_request *request, int status, const struct http_header *headers,
-                        size_t count)
-{
-    (void)headers;
-    (void)count;
-    ((struct metrics_page *)http1_client_request_context(request))->status = status;
-}
-
-static void on_body(struct http1_client_request *request, struct bytes piece)
-{
-    struct metrics_page *page = http1_client_request_context(request);
-    if (page->body.size + piece.size <= METRICS_SIZE_MAX) buf_append_bytes(&page->body, piece);
-}
-
 static void on_done(struct http1_client_request *request, const struct error *error)
 {
     struct metrics_page *page = http1_client_request_context(request);
     page->done = true;
+    page->status = http1_client_request_status(request);
+    buf_append_bytes(&page->body, http1_client_request_body(request));
     if (error != NULL) page->error = error_new(error->kind, "%s", error->text);
 }
 
-static const struct http1_client_handler metrics_handler = {.on_response = on_response,
-                                                            .on_body = on_body,
-                                                            .on_done = on_done};
+static const struct http1_client_handler metrics_handler = {.on_done = on_done};
 
 static void fetch(const struct endpoint *endpoint, const struct transport_security *security, int64_t timeout,
                   struct metrics_page *page)
@@ -221,6 +207,7 @@ static void fetch(const struct endpoint *endpoint, const struct transport_securi
                                      .method = "GET",
                                      .target = "/metrics",
                                      .deadline = client_deadline_after(timeout),
+                                     .gather_limit = METRICS_SIZE_MAX,
                                      .handler = &metrics_handler,
                                      .context = page,
                                  });

@@ -34,7 +34,6 @@ struct question {
     enum key_request_kind asked_for; /* KEYS */
     int64_t started;
     struct client_call *call; /* STATUS */
-    int status;               /* METRICS: of HTTP */
     struct buf
         body; /* METRICS; AUTH: the name; CHANGE: what is changed, in words; STATUS: why it was given up */
     LIST_ENTRY(question) all;
@@ -308,35 +307,22 @@ static void give_up_status(struct collector *collector, uint64_t serial, const c
     }
 }
 
-static void on_metrics_response(struct http1_client_request *request, int status,
-                                const struct http_header *headers, size_t count)
-{
-    (void)headers;
-    (void)count;
-    ((struct question *)http1_client_request_context(request))->status = status;
-}
-
-static void on_metrics_body(struct http1_client_request *request, struct bytes piece)
-{
-    struct question *question = http1_client_request_context(request);
-    if (question->body.size + piece.size <= METRICS_PAGE_MAX) buf_append_bytes(&question->body, piece);
-}
-
 static void on_metrics_done(struct http1_client_request *request, const struct error *error)
 {
     struct question *question = http1_client_request_context(request);
     struct collector *collector = question->collector;
+    int status = http1_client_request_status(request);
     if (!collector->closed && error != NULL) {
         take_failure(collector, question, error->text);
         if (strstr(error->text, "connection refused") != NULL)
             give_up_status(collector, question->serial, error->text);
-    } else if (!collector->closed && question->status != 200) {
+    } else if (!collector->closed && status != 200) {
         char why[64];
-        snprintf(why, sizeof(why), "HTTP status %d", question->status);
+        snprintf(why, sizeof(why), "HTTP status %d", status);
         take_failure(collector, question, why);
     } else if (!collector->closed) {
         struct scrape scrape;
-        scrape_read(&scrape, buf_bytes(&question->body), clock_monotonic());
+        scrape_read(&scrape, http1_client_request_body(request), clock_monotonic());
         model_apply_metrics(collector->model, question->serial, &scrape);
     }
     question_free(question);
@@ -376,6 +362,7 @@ static struct question *start_page(struct collector *collector, enum question_ki
                                            .target = "/metrics",
                                            .deadline =
                                                clock_monotonic() + COLLECT_TIMEOUT_SECONDS * LOOP_SECOND,
+                                           .gather_limit = METRICS_PAGE_MAX,
                                            .handler = handler,
                                            .context = question};
     http1_client_request(scraper->http, &options);
@@ -385,9 +372,7 @@ static struct question *start_page(struct collector *collector, enum question_ki
 
 static void ask_metrics(struct collector *collector, const struct model_member *member)
 {
-    static const struct http1_client_handler handler = {.on_response = on_metrics_response,
-                                                        .on_body = on_metrics_body,
-                                                        .on_done = on_metrics_done};
+    static const struct http1_client_handler handler = {.on_done = on_metrics_done};
     (void)start_page(collector, ASK_METRICS, member, &handler);
 }
 
@@ -500,17 +485,17 @@ static void on_page_done(struct http1_client_request *request, const struct erro
     struct question *question = http1_client_request_context(request);
     struct collector *collector = question->collector;
     struct key_answer answer = {.id = question->id, .kind = KEY_REQUEST_METRICS, .now = clock_monotonic()};
-    answer.page = buf_bytes(&question->body);
-    answer.error = error != NULL ? error->text : question->status != 200 ? "the page is not there" : NULL;
+    answer.page = http1_client_request_body(request);
+    answer.error = error != NULL                                 ? error->text
+                   : http1_client_request_status(request) != 200 ? "the page is not there"
+                                                                 : NULL;
     if (!collector->closed) collector->handler.on_key_answer(collector->handler.context, &answer);
     question_free(question);
 }
 
 static void ask_page(struct collector *collector, const struct key_request *request)
 {
-    static const struct http1_client_handler handler = {.on_response = on_metrics_response,
-                                                        .on_body = on_metrics_body,
-                                                        .on_done = on_page_done};
+    static const struct http1_client_handler handler = {.on_done = on_page_done};
     const struct model_member *member = model_member_by_serial(collector->model, request->member);
     if (member == NULL) return;
     struct question *question = start_page(collector, ASK_PAGE, member, &handler);

@@ -61,7 +61,8 @@ struct http1_client_handler {
     /* Status and headers (names lower case), borrowed for the call. Optional. */
     void (*on_response)(struct http1_client_request *request, int status, const struct http_header *headers,
                         size_t count);
-    void (*on_body)(struct http1_client_request *request, struct bytes piece); /* optional */
+    /* Optional; without it the body is kept up to gather_limit. */
+    void (*on_body)(struct http1_client_request *request, struct bytes piece);
     /* A streamed request body may go on: fewer than HTTP_SEND_LOW bytes wait. Optional. */
     void (*on_writable)(struct http1_client_request *request);
     /* Last, exactly once; the request's pointer is dead afterwards. error (borrowed) NULL: the response is
@@ -79,6 +80,7 @@ struct http1_client_options {
                           known */
     int64_t body_size; /* with stream_body: the whole size when known, else -1 */
     int64_t deadline;  /* clock_monotonic() time; 0 or INT64_MAX: none */
+    size_t gather_limit; /* bytes of the response's body that are kept; what is beyond is dropped */
     const struct http1_client_handler *handler; /* borrowed */
     void *context;
 };
@@ -87,6 +89,10 @@ struct http1_client_request *http1_client_request(struct http1_client *client,
                                                   const struct http1_client_options *options)
     __attribute__((returns_nonnull));
 void *http1_client_request_context(const struct http1_client_request *request);
+/* Of the response; 0 before it came. */
+int http1_client_request_status(const struct http1_client_request *request);
+/* The gathered body, in on_done; borrowed for the call. */
+struct bytes http1_client_request_body(const struct http1_client_request *request);
 /* A piece of a streamed body (taken); returns the bytes that wait. */
 size_t http1_client_send(struct http1_client_request *request, struct blob *piece);
 void http1_client_send_end(struct http1_client_request *request);

@@ -26,6 +26,9 @@ struct http1_client_request {
     bool answered; /* bytes of a response have come */
     bool high;
     bool is_head;
+    int status; /* of the response */
+    size_t gather_limit;
+    struct buf gathered; /* of the response's body */
     struct loop_timer timer;
     TAILQ_ENTRY(http1_client_request) link;
 };
@@ -60,6 +63,7 @@ static void request_free(struct http1_client_request *request)
     loop_timer_clear(request->client->loop, &request->timer);
     buf_deinit(&request->head);
     chain_deinit(&request->body);
+    buf_deinit(&request->gathered);
     free(request);
 }
 
@@ -155,7 +159,7 @@ static void report_response(struct http1_client *client, struct http1_client_req
         headers[i].name = bytes_of(client->text.data + span->name, span->name_size);
         headers[i].value = bytes_of(client->text.data + span->value, span->value_size);
     }
-    request->handler->on_response(request, (int)client->parser.status_code, headers, count);
+    request->handler->on_response(request, request->status, headers, count);
     free(headers);
 }
 
@@ -168,6 +172,7 @@ static int on_headers_complete(http_parser *parser)
     parser->upgrade = 0;
     if (parser->status_code >= 100 && parser->status_code < 200) return 0;
     bool is_head = request->is_head;
+    request->status = (int)parser->status_code;
     if (request->handler->on_response != NULL) report_response(client, request);
     if (!client->open) http_parser_pause(parser, 1);
     return is_head ? 1 : 0;
@@ -178,7 +183,10 @@ static int on_body(http_parser *parser, const char *at, size_t size)
     struct http1_client *client = parser->data;
     struct http1_client_request *request = current(client);
     if (request == NULL) return -1;
-    if (request->handler->on_body != NULL) request->handler->on_body(request, bytes_of(at, size));
+    if (request->handler->on_body != NULL)
+        request->handler->on_body(request, bytes_of(at, size));
+    else if (request->gathered.size + size <= request->gather_limit)
+        buf_append(&request->gathered, at, size);
     request = client->open ? current(client) : NULL;
     if (request == NULL) http_parser_pause(parser, 1);
     return 0;
@@ -488,6 +496,7 @@ struct http1_client_request *http1_client_request(struct http1_client *client,
     request->handler = options->handler;
     request->context = options->context;
     request->stream_body = options->stream_body;
+    request->gather_limit = options->gather_limit;
     request->is_head = strcmp(options->method, "HEAD") == 0;
     request->timer.run = on_deadline;
     build_head(request, options);
@@ -502,6 +511,16 @@ struct http1_client_request *http1_client_request(struct http1_client *client,
 void *http1_client_request_context(const struct http1_client_request *request)
 {
     return request->context;
+}
+
+int http1_client_request_status(const struct http1_client_request *request)
+{
+    return request->status;
+}
+
+struct bytes http1_client_request_body(const struct http1_client_request *request)
+{
+    return buf_bytes(&request->gathered);
 }
 
 size_t http1_client_send(struct http1_client_request *request, struct blob *piece)

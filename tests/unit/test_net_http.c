@@ -646,6 +646,44 @@ static void the_client_gets_posts_and_streams(void **state)
     buf_deinit(&streamed.body);
 }
 
+static void on_gathered(struct http1_client_request *request, const struct error *error)
+{
+    struct answer *answer = http1_client_request_context(request);
+    answer->status = http1_client_request_status(request);
+    buf_append_bytes(&answer->body, http1_client_request_body(request));
+    on_done(request, error);
+}
+
+static void without_a_handler_the_body_is_gathered_up_to_a_limit(void **state)
+{
+    (void)state;
+    static const struct http1_client_handler handler = {.on_done = on_gathered};
+    static const struct {
+        size_t limit;
+        const char *body;
+    } cases[] = {{7, "one,two"}, {6, "one,"}, {0, ""}}; /* whole pieces are dropped */
+    struct fixture f = {0};
+    start(&f);
+    listen_tcp(&f);
+    struct http1_client *client =
+        http1_client_new(f.loop, &(struct http1_client_config){.address = listener_address(f.listener)});
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct answer answer = {0};
+        http1_client_request(client, &(struct http1_client_options){.method = "GET",
+                                                                    .target = "/chunks",
+                                                                    .gather_limit = cases[i].limit,
+                                                                    .handler = &handler,
+                                                                    .context = &answer});
+        run_until(&f, &answer.done);
+        assert_false(answer.failed);
+        assert_int_equal(answer.status, 200);
+        assert_string_equal(buf_string(&answer.body), cases[i].body);
+        buf_deinit(&answer.body);
+    }
+    http1_client_free(client);
+    stop(&f);
+}
+
 enum { POUR_PIECES = 100, POUR_SIZE = 200 * 1024 };
 
 /* More as soon as less waits: each piece is so large that every one has to be waited for. */
@@ -810,6 +848,7 @@ int main(void)
         cmocka_unit_test(guards_and_unknown_paths_answer_like_go),
         cmocka_unit_test(upgrades_are_ignored_unless_taken_over),
         cmocka_unit_test(the_client_gets_posts_and_streams),
+        cmocka_unit_test(without_a_handler_the_body_is_gathered_up_to_a_limit),
         cmocka_unit_test(a_streamed_body_is_told_when_to_go_on),
         cmocka_unit_test(the_client_says_why_it_failed),
         cmocka_unit_test(a_bound_address_says_so_as_go_does),
