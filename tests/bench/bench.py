@@ -23,6 +23,7 @@ import time
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+import wire  # noqa: E402
 from ports import free_port  # noqa: E402
 
 KEY = b"bench-key-000001"
@@ -30,26 +31,15 @@ VALUE = b"v" * 256
 SHAPES = [(1, 1), (8, 10), (100, 10)]
 
 
-def varint(n):
-    out = b""
-    while n >= 0x80:
-        out += bytes([n & 0x7F | 0x80])
-        n >>= 7
-    return out + bytes([n])
-
-
-def field(number, data):
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
-def frame(message):
-    return b"\0" + struct.pack(">I", len(message)) + message
+def frame(fields):
+    data = wire.message(fields)
+    return b"\0" + struct.pack(">I", len(data)) + data
 
 
 CALLS = {
-    "put": ("/etcdserverpb.KV/Put", frame(field(1, KEY) + field(2, VALUE))),
-    "range": ("/etcdserverpb.KV/Range", frame(field(1, KEY))),
-    "serializable range": ("/etcdserverpb.KV/Range", frame(field(1, KEY) + bytes([7 << 3, 1]))),
+    "put": ("/etcdserverpb.KV/Put", frame({1: KEY, 2: VALUE})),
+    "range": ("/etcdserverpb.KV/Range", frame({1: KEY})),
+    "serializable range": ("/etcdserverpb.KV/Range", frame({1: KEY, 7: 1})),
 }
 
 

@@ -9,7 +9,6 @@ import base64
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,54 +16,14 @@ import time
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
-from ports import free_ports  # noqa: E402
+from real_etcd import RealEtcd  # noqa: E402
+from wire import read_fields  # noqa: E402
 
 TOOL = os.path.abspath("tests/bolt/bolt_tool")
 MANY = 1500  # rows put through the JSON gateway
 
 
-class Etcd:
-    def __init__(self, folder, data):
-        self.folder = folder
-        self.data = data
-        self.env = dict(os.environ, ETCDCTL_API="3")
-        for name in list(self.env):
-            if name.lower().endswith("_proxy"):
-                del self.env[name]
-
-    def __enter__(self):
-        client, peer = free_ports(2)
-        self.endpoint = f"http://127.0.0.1:{client}"
-        peer_url = f"http://127.0.0.1:{peer}"
-        # A directory that is there keeps the peer URL of its first start; a single member does not need it.
-        self.log = open(self.data + ".log", "ab")
-        self.process = subprocess.Popen(
-            [os.path.join(self.folder, "etcd"), "--name", "m", "--data-dir", self.data,
-             "--listen-client-urls", self.endpoint, "--advertise-client-urls", self.endpoint,
-             "--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url,
-             "--initial-cluster", f"m={peer_url}"], stdout=self.log, stderr=self.log, env=self.env)
-        deadline = time.time() + 30
-        while time.time() < deadline:
-            if self.process.poll() is not None:
-                break
-            try:
-                self.post("kv/range", {"key": "YQ=="})
-                return self
-            except OSError:
-                time.sleep(0.1)
-        self.__exit__()
-        raise SystemExit(f"etcd did not start:\n{open(self.data + '.log').read()[-3000:]}")
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(30)
-        self.log.close()
-
-    def ctl(self, *arguments, stdin=None):
-        return subprocess.run([os.path.join(self.folder, "etcdctl"), "--endpoints", self.endpoint, *arguments],
-                              check=True, capture_output=True, env=self.env, input=stdin).stdout
-
+class Etcd(RealEtcd):
     def post(self, method, message):
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         request = urllib.request.Request(f"{self.endpoint}/v3/{method}", json.dumps(message).encode())
@@ -80,28 +39,7 @@ class Etcd:
 
 def decode_key_value(message):
     """mvccpb.KeyValue: key 1, create_revision 2, mod_revision 3, version 4, value 5, lease 6."""
-    fields, at = {1: b"", 2: 0, 3: 0, 4: 0, 5: b"", 6: 0}, 0
-
-    def varint():
-        nonlocal at
-        value, shift = 0, 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    while at < len(message):
-        tag = varint()
-        if tag & 7 == 2:
-            size = varint()
-            fields[tag >> 3] = message[at:at + size]
-            at += size
-        else:
-            fields[tag >> 3] = varint()
-    return fields
+    return {1: b"", 2: 0, 3: 0, 4: 0, 5: b"", 6: 0, **dict(read_fields(message))}
 
 
 def tool(*arguments):

@@ -39,6 +39,7 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
 from ports import free_port  # noqa: E402
+from wire import read_fields  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SKIPPED = 77
@@ -108,35 +109,7 @@ def sort_keys(text):
     return '\n'.join(next(keys) if line.startswith('"Key" : ') else line for line in lines)
 
 
-# ---- Protobuf: enough to compare messages but for some fields ----
-
-def read_varint(data, at):
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 127) << shift
-        shift += 7
-        at += 1
-        if byte < 128:
-            return value, at
-
-
-def read_fields(data):
-    at, fields = 0, []
-    while at < len(data):
-        key, at = read_varint(data, at)
-        if key & 7 == 0:
-            value, at = read_varint(data, at)
-        elif key & 7 == 2:
-            size, at = read_varint(data, at)
-            if at + size > len(data):
-                raise ValueError('a field is cut short')
-            value, at = data[at:at + size], at + size
-        else:
-            raise ValueError('a wire type that etcd does not use')
-        fields.append((key >> 3, value))
-    return fields
-
+# ---- Protobuf: messages compared but for some fields ----
 
 def comparable_fields(data, masks):
     dropped = {name[3:] for name in masks if name.startswith('pb:')}

@@ -19,12 +19,12 @@ import socket
 import ssl
 import struct
 import subprocess
-import threading
 import time
 import urllib.request
 
 import certificates
 import etcd
+import wire
 from etcd import expect, grpc, rpc
 
 CONNECTIONS = etcd.setting("ABUSE_CONNECTIONS", 10000)
@@ -47,16 +47,10 @@ def txn_of(*operations):
 
 def nested_txn(depth):
     """A transaction in a transaction in ..., some 8 bytes a level."""
-    def field(number, data):
-        length, out = len(data), bytes([number << 3 | 2])
-        while length > 127:
-            out += bytes([length & 127 | 128])
-            length >>= 7
-        return out + bytes([length]) + data
-    message = b""
+    nested = b""
     for _ in range(depth):
-        message = field(2, field(4, message))
-    return message
+        nested = wire.message({2: {4: nested}})
+    return nested
 
 
 get_k = rpc.RequestOp(request_range=rpc.RangeRequest(key=b"k"))

@@ -4,6 +4,7 @@ Requests are put together field by field, because python3-etcd3 knows neither al
 gRPC code, the text, and the bytes.
 """
 from etcd import expect, grpc
+from wire import fields_of, message
 
 OK, USER_EMPTY, DENIED, BAD_TOKEN = (
     (0, ""), (3, "etcdserver: user name is empty"), (7, "etcdserver: permission denied"),
@@ -12,55 +13,6 @@ OLD_REVISION = (3, "etcdserver: revision of auth store is old")
 AUTH_FAILED = (3, "etcdserver: authentication failed, invalid user ID or password")
 USER_NOT_FOUND = (9, "etcdserver: user name not found")
 READ, WRITE, READWRITE = 0, 1, 2
-
-
-def varint(value):
-    value &= (1 << 64) - 1
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7f | 0x80)
-        value >>= 7
-    return bytes(out) + bytes([value])
-
-
-def message(fields):
-    """Encodes {number: value}: ints, bytes, text, messages (dicts), and lists of them."""
-    out = b""
-    for number, value in fields.items():
-        for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, int):
-                out += varint(number << 3) + varint(one)
-                continue
-            data = message(one) if isinstance(one, dict) else one.encode() if isinstance(one, str) else one
-            out += varint(number << 3 | 2) + varint(len(data)) + data
-    return out
-
-
-def fields_of(data):
-    """Decodes one level: {number: [values]}."""
-    found, at = {}, 0
-
-    def read_varint():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 0x7f) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-    while at < len(data):
-        tag = read_varint()
-        if tag & 7 == 0:
-            value = read_varint()
-        else:
-            expect(tag & 7 == 2, f"wire type {tag & 7} in {data!r}")
-            size = read_varint()
-            value = data[at:at + size]
-            at += size
-        found.setdefault(tag >> 3, []).append(value)
-    return found
 
 
 class Answer:

@@ -17,7 +17,7 @@ import urllib.request
 
 import etcd
 from auth_client import (AUTH_FAILED, BAD_TOKEN, DENIED, OK, OLD_REVISION, READ, READWRITE, USER_EMPTY, WRITE, User, as_user,
-                         enable, everything, fields_of)
+                         enable, fields_of)
 from clusters import Cluster, wait_for
 from etcd import expect
 

@@ -20,6 +20,7 @@ import time
 import urllib.request
 
 import etcd
+import wire
 from clusters import LIMIT, Cluster, wait_for
 from etcd import expect, rpc
 
@@ -167,19 +168,10 @@ def headers_of(server, sender):
             "X-Server-From": f"{sender:x}", "X-PeerURLs": "http://127.0.0.1:9", "Content-Type": "application/octet-stream"}
 
 
-def varint(n):
-    out = b""
-    while n >= 0x80:
-        out += bytes([n & 0x7F | 0x80])
-        n >>= 7
-    return out + bytes([n])
-
-
 def snapshot_message(to, sender, index, kind=7):
-    metadata = b"\x0a\x00\x10" + varint(index) + b"\x18\x01"
-    snapshot = b"\x12" + varint(len(metadata)) + metadata
-    message = b"\x08%c\x10" % kind + varint(to) + b"\x18" + varint(sender) + b"\x20\x01\x4a" + varint(len(snapshot)) + snapshot
-    return struct.pack(">Q", len(message)) + message
+    """A MsgSnap of term 1 (or another kind), of a snapshot of that index and term 1, as it goes before the database."""
+    data = wire.message({1: kind, 2: to, 3: sender, 4: 1, 9: {2: {1: b"", 2: index, 3: 1}}})
+    return struct.pack(">Q", len(data)) + data
 
 
 def post(server, body, headers):

@@ -728,28 +728,11 @@ def check_effects_are_shown(rows):
 def run(scratch):
     rows = read_rows()
     check_effects_are_shown(rows)
-    tasks = [lambda source=source: check_source(rows, scratch, source) for source in ("file", "flags", "variables")]
     checks = sorted({shown for shown in EFFECTS.values() if callable(shown)}, key=lambda check: check.__name__)
-    tasks += [lambda check=check: check(scratch) for check in checks]
-    tasks.append(lambda: check_refused(rows, scratch))
-    failures = []
-    limit = threading.Semaphore(4)
-
-    def attempt(task, name):
-        with limit:
-            try:
-                task()
-                print(f"{name}: passed", flush=True)
-            except BaseException as failure:
-                failures.append(f"{name}: {failure!r}")
-
-    names = ["file", "flags", "variables"] + [check.__name__ for check in checks] + ["refused"]
-    threads = [threading.Thread(target=attempt, args=pair) for pair in zip(tasks, names)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    expect(not failures, "\n".join(failures))
+    tasks = [(source, lambda source=source: check_source(rows, scratch, source)) for source in ("file", "flags", "variables")]
+    tasks += [(check.__name__, lambda check=check: check(scratch)) for check in checks]
+    tasks.append(("refused", lambda: check_refused(rows, scratch)))
+    etcd.side_by_side(tasks, at_once=4)
 
 
 etcd.main(run)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -283,6 +284,27 @@ class Client:
         stream.cancel()
         expect(events and events[-1].kv.mod_revision >= last, f"the watch from {first} ended before {last}")
         return events
+
+
+def side_by_side(checks, at_once=None):
+    """Runs checks, (name, function), in threads of their own, so many at once or all; fails with every failure of them."""
+    failures = []
+    limit = threading.Semaphore(at_once or len(checks))
+
+    def attempt(name, check):
+        with limit:
+            try:
+                check()
+                print(f"{name}: passed", flush=True)
+            except BaseException as failure:
+                failures.append(f"{name}: {failure!r}")
+
+    threads = [threading.Thread(target=attempt, args=check) for check in checks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expect(not failures, "\n".join(failures))
 
 
 class Scratch:

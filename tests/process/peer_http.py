@@ -11,6 +11,7 @@ import os
 import struct
 
 import etcd
+import wire
 from etcd import expect
 
 STRANGER = "abcdef0123456789"
@@ -37,13 +38,7 @@ def ids(server):
 
 def heartbeat(to, sender):
     """A heartbeat of term 1, as POST /raft carries it."""
-    def varint(n):
-        out = b""
-        while n >= 0x80:
-            out += bytes([n & 0x7F | 0x80])
-            n >>= 7
-        return out + bytes([n])
-    return b"\x08\x08\x10" + varint(to) + b"\x18" + varint(sender) + b"\x20\x01\x28\x00\x30\x00\x40\x00"
+    return wire.message({1: 8, 2: to, 3: sender, 4: 1, 5: 0, 6: 0, 8: 0})
 
 
 def questions(cluster_id, member_id):

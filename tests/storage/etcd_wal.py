@@ -7,14 +7,12 @@ fill more than one segment, and each time look into its data directory and start
 """
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
-from ports import free_ports  # noqa: E402
+from real_etcd import RealEtcd  # noqa: E402
 
 TOOL = os.path.abspath("tests/storage/wal_tool")
 SNAPSHOT_COUNT = 40
@@ -22,49 +20,8 @@ LARGE_VALUE = "x" * (1 << 20)
 LARGE_PUTS = 66  # more than a segment of 64,000,000 bytes
 
 
-class Etcd:
-    """A single member; `with` stops it, kill() does not ask."""
-
-    def __init__(self, folder, data):
-        self.folder = folder
-        self.data = data
-        self.env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        self.env["ETCDCTL_API"] = "3"
-
-    def __enter__(self):
-        client, peer = free_ports(2)
-        self.endpoint = f"http://127.0.0.1:{client}"
-        peer_url = f"http://127.0.0.1:{peer}"
-        self.log = open(self.data + ".log", "ab")
-        self.process = subprocess.Popen(
-            [os.path.join(self.folder, "etcd"), "--name", "m", "--data-dir", self.data,
-             "--snapshot-count", str(SNAPSHOT_COUNT), "--max-request-bytes", str(4 << 20),
-             "--listen-client-urls", self.endpoint, "--advertise-client-urls", self.endpoint,
-             "--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url,
-             "--initial-cluster", f"m={peer_url}"], stdout=self.log, stderr=self.log, env=self.env)
-        deadline = time.time() + 30
-        while time.time() < deadline and self.process.poll() is None:
-            try:
-                self.ctl("get", "ready")
-                return self
-            except subprocess.CalledProcessError:
-                time.sleep(0.1)
-        self.__exit__()
-        raise SystemExit(f"etcd did not start:\n{open(self.data + '.log').read()[-3000:]}")
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(30)
-        self.log.close()
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait(30)
-
-    def ctl(self, *arguments, stdin=None):
-        return subprocess.run([os.path.join(self.folder, "etcdctl"), "--dial-timeout", "2s", "--endpoints", self.endpoint,
-                               *arguments], check=True, capture_output=True, env=self.env, input=stdin).stdout
+class Etcd(RealEtcd):
+    FLAGS = ("--snapshot-count", str(SNAPSHOT_COUNT), "--max-request-bytes", str(4 << 20))
 
     def put(self, numbers):
         for number in numbers:

@@ -14,6 +14,7 @@
 #include "storage/backend.h"
 #include "storage/fs_sim.h"
 #include "tests/unit/expect.h"
+#include "tests/unit/txn_fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,39 +140,13 @@ static void show_txn(struct buf *out, const Etcdserverpb__TxnResponse *txn)
 
 /* ---- making and running requests ---- */
 
-#define B(literal)     ((ProtobufCBinaryData){sizeof(literal) - 1, (uint8_t *)(uintptr_t)(literal)})
 #define RANGE(...)     (&(Etcdserverpb__RangeRequest){__VA_ARGS__})
 #define PUT(k, v, ...) (&(Etcdserverpb__PutRequest){.key = B(k), .value = B(v), __VA_ARGS__})
 #define DELETE(k, ...) (&(Etcdserverpb__DeleteRangeRequest){.key = B(k), __VA_ARGS__})
-#define OP_RANGE(...)                                                                                        \
-    (&(Etcdserverpb__RequestOp){.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE,             \
-                                .request_range = RANGE(__VA_ARGS__)})
-#define OP_PUT(...)                                                                                          \
-    (&(Etcdserverpb__RequestOp){.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT,               \
-                                .request_put = PUT(__VA_ARGS__)})
-#define OP_DELETE(...)                                                                                       \
-    (&(Etcdserverpb__RequestOp){.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE,      \
-                                .request_delete_range = DELETE(__VA_ARGS__)})
-#define OP_TXN(...)                                                                                          \
-    (&(Etcdserverpb__RequestOp){.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN,               \
-                                .request_txn = TXN(__VA_ARGS__)})
-#define COUNT_OF(...) (sizeof((void *[]){__VA_ARGS__}) / sizeof(void *))
-#define IF(...)                                                                                              \
-    .n_compare = COUNT_OF(__VA_ARGS__), .compare = (Etcdserverpb__Compare *[])                               \
-    {                                                                                                        \
-        __VA_ARGS__                                                                                          \
-    }
-#define THEN(...)                                                                                            \
-    .n_success = COUNT_OF(__VA_ARGS__), .success = (Etcdserverpb__RequestOp *[])                             \
-    {                                                                                                        \
-        __VA_ARGS__                                                                                          \
-    }
-#define ELSE(...)                                                                                            \
-    .n_failure = COUNT_OF(__VA_ARGS__), .failure = (Etcdserverpb__RequestOp *[])                             \
-    {                                                                                                        \
-        __VA_ARGS__                                                                                          \
-    }
-#define TXN(...) (&(Etcdserverpb__TxnRequest){__VA_ARGS__})
+#define OP_RANGE(...)  OP(RANGE, .request_range = RANGE(__VA_ARGS__))
+#define OP_PUT(...)    OP(PUT, .request_put = PUT(__VA_ARGS__))
+#define OP_DELETE(...) OP(DELETE_RANGE, .request_delete_range = DELETE(__VA_ARGS__))
+#define OP_TXN(...)    OP(TXN, .request_txn = TXN(__VA_ARGS__))
 #define COMPARE(t, r, ...)                                                                                   \
     (&(Etcdserverpb__Compare){.target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__##t,                          \
                               .result = ETCDSERVERPB__COMPARE__COMPARE_RESULT__##r,                          \

@@ -2,41 +2,17 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "mvcc/kv_check.h"
+#include "tests/unit/expect.h"
+#include "tests/unit/txn_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#define B(literal) ((ProtobufCBinaryData){sizeof(literal) - 1, (uint8_t *)(uintptr_t)(literal)})
-#define OP(kind, ...)                                                                                        \
-    (&(Etcdserverpb__RequestOp){.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_##kind,            \
-                                __VA_ARGS__})
 #define RANGE(...)  OP(RANGE, .request_range = &(Etcdserverpb__RangeRequest){__VA_ARGS__})
 #define PUT(k, ...) OP(PUT, .request_put = &(Etcdserverpb__PutRequest){.key = B(k), __VA_ARGS__})
 #define DELETE(k, ...)                                                                                       \
     OP(DELETE_RANGE, .request_delete_range = &(Etcdserverpb__DeleteRangeRequest){.key = B(k), __VA_ARGS__})
-#define NESTED(...)   OP(TXN, .request_txn = TXN(__VA_ARGS__))
-#define COUNT_OF(...) (sizeof((void *[]){__VA_ARGS__}) / sizeof(void *))
-#define IF(...)                                                                                              \
-    .n_compare = COUNT_OF(__VA_ARGS__), .compare = (Etcdserverpb__Compare *[])                               \
-    {                                                                                                        \
-        __VA_ARGS__                                                                                          \
-    }
-#define THEN(...)                                                                                            \
-    .n_success = COUNT_OF(__VA_ARGS__), .success = (Etcdserverpb__RequestOp *[])                             \
-    {                                                                                                        \
-        __VA_ARGS__                                                                                          \
-    }
-#define ELSE(...)                                                                                            \
-    .n_failure = COUNT_OF(__VA_ARGS__), .failure = (Etcdserverpb__RequestOp *[])                             \
-    {                                                                                                        \
-        __VA_ARGS__                                                                                          \
-    }
-#define TXN(...)   (&(Etcdserverpb__TxnRequest){__VA_ARGS__})
-#define COMPARE(k) (&(Etcdserverpb__Compare){.key = B(k)})
+#define NESTED(...) OP(TXN, .request_txn = TXN(__VA_ARGS__))
+#define COMPARE(k)  (&(Etcdserverpb__Compare){.key = B(k)})
 
 static void assert_check(const Etcdserverpb__TxnRequest *txn, enum api_error expected)
 {

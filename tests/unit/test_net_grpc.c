@@ -196,18 +196,24 @@ static void run_for(struct fixture *f, int64_t nanoseconds)
     while (clock_monotonic() < end) loop_run_once(f->loop, 5 * LOOP_MILLISECOND);
 }
 
-static void stop(struct fixture *f)
+/* What is left to do once the gRPC server was told to close. */
+static void finish(struct fixture *f)
 {
     grpc_channel_free(f->channel);
-    listener_close(f->listener);
-    port_close(&f->port);
-    grpc_server_close(f->server, 0, set_flag, &f->server_closed);
     http1_server_close(f->http, 0, set_flag, &f->http_closed);
     run_until(f, &f->server_closed);
     run_until(f, &f->http_closed);
     grpc_server_free(f->server);
     http1_server_free(f->http);
     loop_free(f->loop);
+}
+
+static void stop(struct fixture *f)
+{
+    listener_close(f->listener);
+    port_close(&f->port);
+    grpc_server_close(f->server, 0, set_flag, &f->server_closed);
+    finish(f);
 }
 
 /* What a call brought. */
@@ -701,24 +707,18 @@ static void a_graceful_end_lets_calls_finish_and_refuses_new_ones(void **state)
     struct grpc_client_call_options options = options_for("/test.T/Hold", &result);
     request(&f, &options, BYTES_LITERAL("x"));
     while (service.held == NULL) loop_run_once(f.loop, LOOP_SECOND);
-    bool closed = false;
     listener_close(f.listener);
     port_close(&f.port);
-    grpc_server_close(f.server, 10 * LOOP_SECOND, set_flag, &closed);
+    grpc_server_close(f.server, 10 * LOOP_SECOND, set_flag, &f.server_closed);
     run_for(&f, 50 * LOOP_MILLISECOND);
-    assert_false(closed);
+    assert_false(f.server_closed);
     assert_int_equal(grpc_channel_state(f.channel), GRPC_CHANNEL_IDLE);
     grpc_call_reply(service.held, blob_from(BYTES_LITERAL("done")));
     grpc_call_unref(service.held);
     run_until(&f, &result.done);
     expect(&result, GRPC_OK, "");
-    run_until(&f, &closed);
-    grpc_channel_free(f.channel);
-    http1_server_close(f.http, 0, set_flag, &f.http_closed);
-    run_until(&f, &f.http_closed);
-    grpc_server_free(f.server);
-    http1_server_free(f.http);
-    loop_free(f.loop);
+    run_until(&f, &f.server_closed);
+    finish(&f);
     release(&result);
 }
 
@@ -731,22 +731,16 @@ static void a_hard_end_cuts_what_is_left(void **state)
     struct grpc_client_call_options options = options_for("/test.T/Hold", &result);
     request(&f, &options, BYTES_LITERAL("x"));
     while (service.held == NULL) loop_run_once(f.loop, LOOP_SECOND);
-    bool closed = false;
     listener_close(f.listener);
-    grpc_server_close(f.server, 30 * LOOP_MILLISECOND, set_flag, &closed);
+    grpc_server_close(f.server, 30 * LOOP_MILLISECOND, set_flag, &f.server_closed);
     run_until(&f, &result.done);
     expect(&result, GRPC_UNAVAILABLE, "error reading from server: EOF");
     assert_false(result.unprocessed);
     assert_int_equal(service.canceled, 1);
-    assert_false(closed); /* a reference is still held */
+    assert_false(f.server_closed); /* a reference is still held */
     grpc_call_unref(service.held);
-    run_until(&f, &closed);
-    grpc_channel_free(f.channel);
-    http1_server_close(f.http, 0, set_flag, &f.http_closed);
-    run_until(&f, &f.http_closed);
-    grpc_server_free(f.server);
-    http1_server_free(f.http);
-    loop_free(f.loop);
+    run_until(&f, &f.server_closed);
+    finish(&f);
 }
 
 static void a_refused_connection_has_grpc_gos_text_and_is_tried_again(void **state)
