@@ -406,7 +406,8 @@ void app_handle(struct app *app, const struct input *input)
         return;
     }
     if (input->key == INPUT_WHEEL_UP || input->key == INPUT_WHEEL_DOWN) {
-        if (view->wheel != NULL) view->wheel(view, input->key == INPUT_WHEEL_UP ? -3 : 3);
+        if (view->move != NULL)
+            view->move(view, input->key == INPUT_WHEEL_UP ? -view->wheel_rows : view->wheel_rows);
         return;
     }
     const struct binding *binding = find_binding(view->bindings, view->binding_count, input->key);

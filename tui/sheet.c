@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { GRAPH_WIDTH_MAX = 60, FAR = 1 << 20 };
+enum { GRAPH_WIDTH_MAX = 60 };
 
 static struct sheet *sheet_of(const struct view *view)
 {
@@ -160,8 +160,9 @@ void sheet_draw(const struct view *view, const struct model *model, struct canva
 /* ---- keys ---- */
 
 /* Rows are selected where there are some, else the page moves. */
-static void move(struct sheet *sheet, long by)
+static void move(struct view *view, long by)
 {
+    struct sheet *sheet = sheet_of(view);
     bool rows = sheet->row_count > 0;
     size_t *at = rows ? &sheet->selected : &sheet->top;
     size_t last = rows                           ? sheet->row_count - 1
@@ -174,45 +175,9 @@ static void move(struct sheet *sheet, long by)
         *at = last - (*at < last ? *at : last) > distance ? *at + distance : last;
 }
 
-static void wheel(struct view *view, int rows)
+static long page(const struct view *view)
 {
-    move(sheet_of(view), rows);
-}
-
-void sheet_up(struct view *view, struct app *app)
-{
-    (void)app;
-    move(sheet_of(view), -1);
-}
-
-void sheet_down(struct view *view, struct app *app)
-{
-    (void)app;
-    move(sheet_of(view), 1);
-}
-
-void sheet_page_up(struct view *view, struct app *app)
-{
-    (void)app;
-    move(sheet_of(view), -(long)sheet_of(view)->height);
-}
-
-void sheet_page_down(struct view *view, struct app *app)
-{
-    (void)app;
-    move(sheet_of(view), (long)sheet_of(view)->height);
-}
-
-void sheet_first(struct view *view, struct app *app)
-{
-    (void)app;
-    move(sheet_of(view), -FAR);
-}
-
-void sheet_last(struct view *view, struct app *app)
-{
-    (void)app;
-    move(sheet_of(view), FAR);
+    return (long)sheet_of(view)->height;
 }
 
 void sheet_leave(struct view *view, struct app *app)
@@ -313,7 +278,9 @@ void sheet_init(struct sheet *sheet, const char *name, const struct binding *bin
         .binding_count = count,
         .layout = layout,
         .draw = sheet_draw,
-        .wheel = wheel,
+        .move = move,
+        .page = page,
+        .wheel_rows = 3,
         .free = sheet_free,
     };
 }

@@ -71,22 +71,16 @@ const struct model_member *sheet_selected_member(const struct sheet *sheet, cons
 void sheet_open_member(struct sheet *sheet, struct app *app);
 
 /* Functions of the common bindings. */
-void sheet_up(struct view *view, struct app *app);
-void sheet_down(struct view *view, struct app *app);
-void sheet_page_up(struct view *view, struct app *app);
-void sheet_page_down(struct view *view, struct app *app);
-void sheet_first(struct view *view, struct app *app);
-void sheet_last(struct view *view, struct app *app);
 void sheet_leave(struct view *view, struct app *app);
 void sheet_choose(struct view *view, struct app *app);
 
 #define SHEET_BINDINGS                                                                                       \
-    {{INPUT_UP, 'k', INPUT_CONTROL('P')}, "Up k", "up", "up", 0, sheet_up},                                  \
-        {{INPUT_DOWN, 'j', INPUT_CONTROL('N')}, "Down j", "down", "down", 0, sheet_down},                    \
-        {{INPUT_PAGE_UP, 'b'}, "PgUp b", "page up", "a page up", 0, sheet_page_up},                          \
-        {{INPUT_PAGE_DOWN, ' '}, "PgDn Space", "page down", "a page down", 0, sheet_page_down},              \
-        {{INPUT_HOME, 'g'}, "Home g", "start", "to the start", 0, sheet_first},                              \
-        {{INPUT_END, 'G'}, "End G", "end", "to the end", 0, sheet_last},                                     \
+    {{INPUT_UP, 'k', INPUT_CONTROL('P')}, "Up k", "up", "up", 0, view_up},                                   \
+        {{INPUT_DOWN, 'j', INPUT_CONTROL('N')}, "Down j", "down", "down", 0, view_down},                     \
+        {{INPUT_PAGE_UP, 'b'}, "PgUp b", "page up", "a page up", 0, view_page_up},                           \
+        {{INPUT_PAGE_DOWN, ' '}, "PgDn Space", "page down", "a page down", 0, view_page_down},               \
+        {{INPUT_HOME, 'g'}, "Home g", "start", "to the start", 0, view_first},                               \
+        {{INPUT_END, 'G'}, "End G", "end", "to the end", 0, view_last},                                      \
     {                                                                                                        \
         {INPUT_LEFT, 'h'}, "Left h", "back", "back to the view before", BINDING_BOTTOM, sheet_leave          \
     }

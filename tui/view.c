@@ -1,5 +1,43 @@
 #include "tui/view.h"
 
+enum { FAR = 1 << 24 }; /* more rows than any view has */
+
+void view_up(struct view *view, struct app *app)
+{
+    (void)app;
+    view->move(view, -1);
+}
+
+void view_down(struct view *view, struct app *app)
+{
+    (void)app;
+    view->move(view, 1);
+}
+
+void view_page_up(struct view *view, struct app *app)
+{
+    (void)app;
+    view->move(view, -view->page(view));
+}
+
+void view_page_down(struct view *view, struct app *app)
+{
+    (void)app;
+    view->move(view, view->page(view));
+}
+
+void view_first(struct view *view, struct app *app)
+{
+    (void)app;
+    view->move(view, -FAR);
+}
+
+void view_last(struct view *view, struct app *app)
+{
+    (void)app;
+    view->move(view, FAR);
+}
+
 void selection_fit(struct selection *selection, size_t count, size_t height)
 {
     selection->count = count;

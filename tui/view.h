@@ -42,7 +42,11 @@ struct view {
     void (*layout)(struct view *view, const struct model *model, int width, int height);
     void (*draw)(const struct view *view, const struct model *model, struct canvas *canvas);
     void (*click)(struct view *view, struct app *app, int x, int y);
-    void (*wheel)(struct view *view, int rows);
+    /* Moves the selection, or what is shown, by so many rows, as far as there are any; negative: upwards. */
+    void (*move)(struct view *view, long rows);
+    /* The rows of a page, for view_page_up and view_page_down. */
+    long (*page)(const struct view *view);
+    int wheel_rows; /* that a step of the mouse wheel moves by */
     /* "" ends filtering. */
     void (*filter)(struct view *view, const char *text);
     const char *(*filter_text)(const struct view *view);
@@ -51,6 +55,14 @@ struct view {
     void (*answer)(struct view *view, const struct key_answer *answer);
     void (*free)(struct view *view);
 };
+
+/* Functions of bindings, by the view's `move`. */
+void view_up(struct view *view, struct app *app);
+void view_down(struct view *view, struct app *app);
+void view_page_up(struct view *view, struct app *app);
+void view_page_down(struct view *view, struct app *app);
+void view_first(struct view *view, struct app *app);
+void view_last(struct view *view, struct app *app);
 
 /* A window of `height` rows onto `count` rows, with one of them selected. */
 struct selection {

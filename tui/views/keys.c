@@ -395,45 +395,10 @@ static void move_by(struct view *view, long rows)
     keys->has_moved = true;
 }
 
-static long page_size(const struct keys_view *keys)
+static long page_size(const struct view *view)
 {
+    const struct keys_view *keys = keys_of(view);
     return (long)(keys->focus_value ? keys->lines.height : keys->rows.height);
-}
-
-static void run_up(struct view *view, struct app *app)
-{
-    (void)app;
-    move_by(view, -1);
-}
-
-static void run_down(struct view *view, struct app *app)
-{
-    (void)app;
-    move_by(view, 1);
-}
-
-static void run_page_up(struct view *view, struct app *app)
-{
-    (void)app;
-    move_by(view, -page_size(keys_of(view)));
-}
-
-static void run_page_down(struct view *view, struct app *app)
-{
-    (void)app;
-    move_by(view, page_size(keys_of(view)));
-}
-
-static void run_first(struct view *view, struct app *app)
-{
-    (void)app;
-    move_by(view, -(long)KEYSPACE_NODES_MAX);
-}
-
-static void run_last(struct view *view, struct app *app)
-{
-    (void)app;
-    move_by(view, (long)KEYSPACE_NODES_MAX);
 }
 
 static void run_pane(struct view *view, struct app *app)
@@ -671,12 +636,12 @@ static const struct binding bindings[] = {
     {{INPUT_ENTER}, "Enter", "open", "open or close a prefix; go to the value of a key", 0, run_enter},
     {{INPUT_RIGHT, 'l'}, "Right l", "open", "open a prefix, or go into it", 0, run_right},
     {{INPUT_LEFT}, "Left", "close", "close a prefix, go to the one around it, leave the value", 0, run_left},
-    {{INPUT_UP, 'k'}, "Up k", "up", "a row up", 0, run_up},
-    {{INPUT_DOWN, 'j'}, "Down j", "down", "a row down", 0, run_down},
-    {{INPUT_PAGE_UP, INPUT_CONTROL('B')}, "PgUp ^B", "page up", "a page up", 0, run_page_up},
-    {{INPUT_PAGE_DOWN, INPUT_CONTROL('F')}, "PgDn ^F", "page down", "a page down", 0, run_page_down},
-    {{INPUT_HOME, 'g'}, "Home g", "first", "the first row", 0, run_first},
-    {{INPUT_END, 'G'}, "End G", "last", "the last row that is loaded; more are then loaded", 0, run_last},
+    {{INPUT_UP, 'k'}, "Up k", "up", "a row up", 0, view_up},
+    {{INPUT_DOWN, 'j'}, "Down j", "down", "a row down", 0, view_down},
+    {{INPUT_PAGE_UP, INPUT_CONTROL('B')}, "PgUp ^B", "page up", "a page up", 0, view_page_up},
+    {{INPUT_PAGE_DOWN, INPUT_CONTROL('F')}, "PgDn ^F", "page down", "a page down", 0, view_page_down},
+    {{INPUT_HOME, 'g'}, "Home g", "first", "the first row", 0, view_first},
+    {{INPUT_END, 'G'}, "End G", "last", "the last row that is loaded; more are then loaded", 0, view_last},
 };
 
 static void keys_click(struct view *view, struct app *app, int x, int y)
@@ -695,11 +660,6 @@ static void keys_click(struct view *view, struct app *app, int x, int y)
     keys->rows.selected = at;
     const struct key_node *node = selected_node(keys);
     if (again && node != NULL && node->is_directory) run_enter(view, app);
-}
-
-static void keys_wheel(struct view *view, int rows)
-{
-    move_by(view, rows);
 }
 
 static void keys_filter(struct view *view, const char *text)
@@ -783,7 +743,9 @@ struct view *view_keys_new(void)
         .layout = keys_layout,
         .draw = keys_draw,
         .click = keys_click,
-        .wheel = keys_wheel,
+        .move = move_by,
+        .page = page_size,
+        .wheel_rows = 3,
         .filter = keys_filter,
         .filter_text = keys_filter_text,
         .next_request = keys_next_request,

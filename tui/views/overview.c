@@ -670,30 +670,6 @@ static void move_by(struct view *view, long rows)
     if (overview->shown_count > 0) overview->selected = overview->shown[overview->members.selected];
 }
 
-static void run_up(struct view *view, struct app *app)
-{
-    (void)app;
-    move_by(view, -1);
-}
-
-static void run_down(struct view *view, struct app *app)
-{
-    (void)app;
-    move_by(view, 1);
-}
-
-static void run_first(struct view *view, struct app *app)
-{
-    (void)app;
-    move_by(view, -MODEL_MEMBERS_MAX);
-}
-
-static void run_last(struct view *view, struct app *app)
-{
-    (void)app;
-    move_by(view, MODEL_MEMBERS_MAX);
-}
-
 static void run_member(struct view *view, struct app *app)
 {
     if (overview_of(view)->shown_count == 0) return;
@@ -727,10 +703,10 @@ static const struct binding bindings[] = {
      BINDING_BOTTOM,
      run_member},
     {{'y'}, "y", "copy", "copy the selected member's endpoint to the terminal's clipboard", 0, run_copy},
-    {{INPUT_UP, INPUT_CONTROL('P')}, "Up ^P", "up", "select the member above", 0, run_up},
-    {{INPUT_DOWN, 'j', INPUT_CONTROL('N')}, "Down j ^N", "down", "select the member below", 0, run_down},
-    {{INPUT_HOME, 'g', INPUT_PAGE_UP}, "Home g", "first", "select the first member", 0, run_first},
-    {{INPUT_END, 'G', INPUT_PAGE_DOWN}, "End G", "last", "select the last member", 0, run_last},
+    {{INPUT_UP, INPUT_CONTROL('P')}, "Up ^P", "up", "select the member above", 0, view_up},
+    {{INPUT_DOWN, 'j', INPUT_CONTROL('N')}, "Down j ^N", "down", "select the member below", 0, view_down},
+    {{INPUT_HOME, 'g', INPUT_PAGE_UP}, "Home g", "first", "select the first member", 0, view_first},
+    {{INPUT_END, 'G', INPUT_PAGE_DOWN}, "End G", "last", "select the last member", 0, view_last},
 };
 
 static void overview_click(struct view *view, struct app *app, int x, int y)
@@ -744,11 +720,6 @@ static void overview_click(struct view *view, struct app *app, int x, int y)
     if (overview->selected == overview->shown[at]) run_member(view, app);
     overview->members.selected = at;
     overview->selected = overview->shown[at];
-}
-
-static void overview_wheel(struct view *view, int rows)
-{
-    move_by(view, rows < 0 ? -1 : 1);
 }
 
 static void overview_filter(struct view *view, const char *text)
@@ -781,7 +752,8 @@ struct view *view_overview_new(void)
         .layout = overview_layout,
         .draw = overview_draw,
         .click = overview_click,
-        .wheel = overview_wheel,
+        .move = move_by,
+        .wheel_rows = 1,
         .filter = overview_filter,
         .filter_text = overview_filter_text,
         .free = overview_free,

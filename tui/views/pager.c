@@ -143,43 +143,6 @@ static void scroll(struct view *view, long rows)
     if (pager->top > last_top(pager)) pager->top = last_top(pager);
 }
 
-static void run_up(struct view *view, struct app *app)
-{
-    (void)app;
-    scroll(view, -1);
-}
-
-static void run_down(struct view *view, struct app *app)
-{
-    (void)app;
-    scroll(view, 1);
-}
-
-static void run_page_up(struct view *view, struct app *app)
-{
-    (void)app;
-    scroll(view, -(long)pager_of(view)->height);
-}
-
-static void run_page_down(struct view *view, struct app *app)
-{
-    (void)app;
-    scroll(view, (long)pager_of(view)->height);
-}
-
-static void run_first(struct view *view, struct app *app)
-{
-    (void)app;
-    pager_of(view)->follow = false;
-    pager_of(view)->top = 0;
-}
-
-static void run_last(struct view *view, struct app *app)
-{
-    (void)app;
-    pager_of(view)->top = last_top(pager_of(view));
-}
-
 static void run_left(struct view *view, struct app *app)
 {
     (void)app;
@@ -213,17 +176,22 @@ static void run_copy(struct view *view, struct app *app)
 }
 
 static const struct binding bindings[] = {
-    {{INPUT_UP, 'k'}, "Up k", "up", "a line up", 0, run_up},
-    {{INPUT_DOWN, 'j', INPUT_ENTER}, "Down j", "down", "a line down", 0, run_down},
-    {{INPUT_PAGE_UP, 'b', INPUT_CONTROL('B')}, "PgUp b", "page up", "a page up", BINDING_BOTTOM, run_page_up},
+    {{INPUT_UP, 'k'}, "Up k", "up", "a line up", 0, view_up},
+    {{INPUT_DOWN, 'j', INPUT_ENTER}, "Down j", "down", "a line down", 0, view_down},
+    {{INPUT_PAGE_UP, 'b', INPUT_CONTROL('B')},
+     "PgUp b",
+     "page up",
+     "a page up",
+     BINDING_BOTTOM,
+     view_page_up},
     {{INPUT_PAGE_DOWN, ' ', INPUT_CONTROL('F')},
      "PgDn Space",
      "page down",
      "a page down",
      BINDING_BOTTOM,
-     run_page_down},
-    {{INPUT_HOME, 'g'}, "Home g", "start", "to the start", 0, run_first},
-    {{INPUT_END, 'G'}, "End G", "end", "to the end", 0, run_last},
+     view_page_down},
+    {{INPUT_HOME, 'g'}, "Home g", "start", "to the start", 0, view_first},
+    {{INPUT_END, 'G'}, "End G", "end", "to the end", 0, view_last},
     {{INPUT_LEFT, 'h'}, "Left h", "left", "show what is further to the left", 0, run_left},
     {{INPUT_RIGHT, 'l'}, "Right l", "right", "show what is further to the right", 0, run_right},
     {{'y'}, "y", "copy", "copy everything to the terminal's clipboard", BINDING_BOTTOM, run_copy},
@@ -262,9 +230,9 @@ static void pager_free(struct view *view)
     free(pager);
 }
 
-static void pager_wheel(struct view *view, int rows)
+static long page_size(const struct view *view)
 {
-    scroll(view, rows);
+    return (long)pager_of(view)->height;
 }
 
 struct view *view_pager_new(void)
@@ -278,7 +246,9 @@ struct view *view_pager_new(void)
         .binding_count = sizeof(bindings) / sizeof(bindings[0]),
         .layout = pager_layout,
         .draw = pager_draw,
-        .wheel = pager_wheel,
+        .move = scroll,
+        .page = page_size,
+        .wheel_rows = 3,
         .filter = pager_filter,
         .filter_text = pager_filter_text,
         .free = pager_free,
