@@ -7,7 +7,7 @@
  *
  * A contest belongs to one call of a client. It has at most one local call under way: a unary one or a watch.
  * Every failure of one ends the client's call with code Unknown and the same text, as etcd's do, whose errors
- * pass through its own client. Loop thread only.
+ * pass through its own client; but who observes an election is told of none. Loop thread only.
  */
 #ifndef SERVER_CONTEST_H
 #define SERVER_CONTEST_H
@@ -33,6 +33,7 @@ struct contest {
     int64_t lease;
     int64_t revision;                    /* the key's create revision */
     Etcdserverpb__ResponseHeader header; /* to be answered with */
+    bool fails_silently;                 /* the call then ends as if it had come to its end */
     void (*won)(struct contest *contest);
     /* The client has gone, or waiting failed (its error is told afterwards). May be NULL. */
     void (*lost)(struct contest *contest, bool gone);

@@ -208,12 +208,13 @@ static void told_leader(struct contest *contest, const void *response)
     grpc_call_finish(contest->call, GRPC_OK, BYTES_EMPTY);
 }
 
-static void ask_leader(struct grpc_call *call, struct bytes message, contest_next *next)
+static void ask_leader(struct grpc_call *call, struct bytes message, bool fails_silently, contest_next *next)
 {
     const V3electionpb__LeaderRequest *request =
         service_decode(call, &v3electionpb__leader_request__descriptor, message);
     if (request == NULL) return;
     struct contest *contest = contest_new(call, message_bytes(request->name), -1);
+    contest->fails_silently = fails_silently;
     Etcdserverpb__RangeRequest range;
     contest_oldest(contest, &range);
     contest_range(contest, &range, next);
@@ -221,7 +222,7 @@ static void ask_leader(struct grpc_call *call, struct bytes message, contest_nex
 
 static void leader(struct grpc_call *call, struct bytes message)
 {
-    ask_leader(call, message, told_leader);
+    ask_leader(call, message, false, told_leader);
 }
 
 static void observed(struct contest *contest, const void *response);
@@ -275,9 +276,10 @@ static void observed(struct contest *contest, const void *response)
         contest_watch(contest, contest->prefix, contest->prefix_end, range->header->revision, somebody_came);
 }
 
+/* Whatever ends it, a missing permission among it, etcd's clients see a stream that ended properly. */
 static void observe(struct grpc_call *call, struct bytes message)
 {
-    ask_leader(call, message, observed);
+    ask_leader(call, message, true, observed);
 }
 
 #define ELECTION(name_, kind_, on_message_)                                                                  \

@@ -30,6 +30,7 @@ FUTURE = (11, "etcdserver: mvcc: required revision is a future revision")
 BAD_URLS = (3, "etcdserver: given member URLs are invalid")  # told before anybody is asked for a name
 # Locks and elections are recipes of several calls, whose errors lose their codes.
 RECIPE_EMPTY, RECIPE_DENIED, RECIPE_TOKEN = ((2, text) for _, text in (USER_EMPTY, DENIED, BAD_TOKEN))
+OBSERVE, SILENT = "v3electionpb.Election/Observe", (0, "")
 NO_SUCH_LEASE = (5, "etcdserver: requested lease not found")
 NO_SUCH_MEMBER = (5, "etcdserver: member not found")
 ROLE_NOT_FOUND = (9, "etcdserver: role name not found")
@@ -40,6 +41,8 @@ def needs_token(call):
 
 
 def bad_token(call):
+    if call[1] == OBSERVE:
+        return SILENT
     return RECIPE_TOKEN if call[3] == RECIPE_EMPTY else BAD_TOKEN
 
 
@@ -132,9 +135,11 @@ CALLS = [
     ("leader", "v3electionpb.Election/Leader", {1: b"a"}, RECIPE_EMPTY, RECIPE_DENIED, OK, OK),
     ("resign", "v3electionpb.Election/Resign", {1: {1: b"b", 2: b"b/1", 3: 1, 4: OWN_LEASE}}, RECIPE_EMPTY, RECIPE_DENIED,
      RECIPE_DENIED, OK),
+    # The observer's stream just ends: no error and no data. Who has the permission goes on observing.
+    ("observe", OBSERVE, {1: b"b"}, SILENT, SILENT, SILENT, OK),
     ("health", "grpc.health.v1.Health/Check", {}, OK, OK, OK, OK),
 ]
-STREAMS = {"Lease/LeaseKeepAlive", "Maintenance/Snapshot"}
+STREAMS = {"Lease/LeaseKeepAlive", "Maintenance/Snapshot", OBSERVE}
 NEEDS_NO_TOKEN = {"Auth/Authenticate", "grpc.health.v1.Health/Check"}
 ANSWERS = {"exists": (9, "etcdserver: lease already exists")}
 
@@ -216,7 +221,7 @@ def refusals_have_no_effect(server, root):
         for call in CALLS:
             for column, who, user in ((3, "nobody", nobody), (4, "bob", bob), (5, "ann", ann)):
                 expected = ANSWERS.get(call[column], call[column])
-                if expected in (USER_EMPTY, DENIED, AUTH_FAILED, RECIPE_EMPTY, RECIPE_DENIED):
+                if expected in (USER_EMPTY, DENIED, AUTH_FAILED, RECIPE_EMPTY, RECIPE_DENIED) or call[1] == OBSERVE:
                     check_refusal(who, call, ask(user, call), expected, root, before)
             if needs_token(call):
                 check_refusal("a wrong token", call, ask(wrong, call), bad_token(call), root, before)
