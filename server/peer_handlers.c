@@ -3,6 +3,7 @@
 #include "server/peer_internal.h"
 
 #include "api/message.h"
+#include "base/container.h"
 #include "base/wire.h"
 #include "cluster/json_reader.h"
 #include "raft/codec.h"
@@ -18,6 +19,8 @@
 
 #define PEER_BODY_MAX  ((size_t)64 << 20)
 #define LEASE_BODY_MAX ((size_t)64 << 10)
+/* So long a question about a lease waits for what is committed to be applied. */
+#define LEASE_PATIENCE LOOP_SECOND
 
 static struct peers *peers_of(const struct http_exchange *exchange)
 {
@@ -254,7 +257,8 @@ static void serve_version(struct http_exchange *exchange)
 
 struct question {
     struct rpc rpc;
-    struct arena *arena; /* what the identity points to; NULL: as root */
+    struct arena *arena;        /* what the identity points to; NULL: as root */
+    struct loop_timer patience; /* set: it is given up then */
     union {
         Etcdserverpb__RangeRequest range;
         Etcdserverpb__HashKVRequest hash;
@@ -293,6 +297,7 @@ static bool question_failed(const struct rpc *rpc)
 
 static void question_free(struct rpc *rpc)
 {
+    loop_timer_clear(rpc->loop, &((struct question *)rpc)->patience);
     http_exchange_unref(rpc->context);
     blob_unref(rpc->request.response);
     arena_free(((struct question *)rpc)->arena);
@@ -519,6 +524,32 @@ static void lease_not_found(struct http_exchange *exchange)
     http_error(exchange, 404, "lease not found");
 }
 
+static void lose_patience(struct loop *loop, struct loop_timer *timer)
+{
+    (void)loop;
+    rpc_cancel(&CONTAINER(timer, struct question, patience)->rpc);
+}
+
+/* Who asks tries again after a while, so nothing is lost by giving up. */
+static void ask_about_lease(struct http_exchange *exchange, struct question *question)
+{
+    question->rpc.stays = true;
+    question->patience.run = lose_patience;
+    rpc_start(&question->rpc, peers_of(exchange)->engine);
+    loop_timer_set(question->rpc.loop, &question->patience, clock_monotonic() + LEASE_PATIENCE);
+}
+
+/* status: of whatever else went wrong. */
+static void lease_failed(struct http_exchange *exchange, int status, const struct rpc *rpc)
+{
+    if (rpc->request.error == API_ERROR_CANCELED)
+        http_error(exchange, 408, "waiting for node to catch up its applied index has timed out");
+    else
+        http_error(exchange, status,
+                   rpc->request.for_leader ? api_error_text(API_ERROR_NOT_PRIMARY_LESSOR)
+                                           : rpc_text(&rpc->request));
+}
+
 /* Without the header, which the asking member writes. */
 static void respond_renewed(struct http_exchange *exchange,
                             const Etcdserverpb__LeaseKeepAliveResponse *renewed)
@@ -539,9 +570,7 @@ static void renewal_done(struct rpc *rpc)
             (void *)message_unpack(&etcdserverpb__lease_keep_alive_response__descriptor,
                                    blob_bytes(rpc->request.response), http_exchange_arena(exchange), NULL);
     if (renewed == NULL)
-        http_error(exchange, 400,
-                   rpc->request.for_leader ? api_error_text(API_ERROR_NOT_PRIMARY_LESSOR)
-                                           : rpc_text(&rpc->request));
+        lease_failed(exchange, 400, rpc);
     else if (renewed->ttl <= 0)
         lease_not_found(exchange);
     else
@@ -558,9 +587,7 @@ static void time_to_live_done(struct rpc *rpc)
         found = (void *)message_unpack(&etcdserverpb__lease_time_to_live_response__descriptor, answer,
                                        http_exchange_arena(exchange), NULL);
     if (found == NULL) {
-        http_error(exchange, 500,
-                   rpc->request.for_leader ? api_error_text(API_ERROR_NOT_PRIMARY_LESSOR)
-                                           : rpc_text(&rpc->request));
+        lease_failed(exchange, 500, rpc);
     } else if (found->ttl < 0) {
         lease_not_found(exchange);
     } else {
@@ -591,8 +618,7 @@ static void serve_renewal(struct http_exchange *exchange)
     }
     struct question *question = question_new(exchange, NODE_LEASE_KEEP_ALIVE, renewal_done);
     question->rpc.request.message = asked; /* in the exchange's arena, which the question keeps */
-    question->rpc.stays = true;
-    rpc_start(&question->rpc, peers_of(exchange)->engine);
+    ask_about_lease(exchange, question);
 }
 
 static void serve_time_to_live(struct http_exchange *exchange)
@@ -608,8 +634,7 @@ static void serve_time_to_live(struct http_exchange *exchange)
     }
     struct question *question = question_new(exchange, NODE_LEASE_TIME_TO_LIVE, time_to_live_done);
     question->rpc.request.message = asked;
-    question->rpc.stays = true;
-    rpc_start(&question->rpc, peers_of(exchange)->engine);
+    ask_about_lease(exchange, question);
 }
 
 /* ---- the table ---- */

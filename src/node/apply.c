@@ -469,15 +469,10 @@ static struct error *apply_entry(struct node *node, const struct raft_entry *ent
 
 /* ---- batches ---- */
 
-static bool backend_is_behind(const struct node *node)
-{
-    return backend_pending_bytes(node->backend) > node->config.limits.backend_memory_bytes;
-}
-
 static struct error *apply_batch(struct node *node, struct node_apply_batch *batch, size_t *budget)
 {
     struct raft_entries *entries = &batch->message.entries;
-    while (batch->next<entries->count && * budget> 0 && !backend_is_behind(node)) {
+    while (batch->next<entries->count && * budget> 0 && !node_backend_is_behind(node)) {
         TRY(apply_entry(node, &entries->items[batch->next]));
         batch->next++;
         --*budget;

@@ -352,6 +352,8 @@ void node_storage_append(struct node *node, struct raft_message *message);
 void node_storage_apply(struct node *node, struct raft_message *message);
 void node_deliver(struct node *node, struct raft_messages *responses);
 void node_seal_when_due(struct node *node);
+/* So much is not committed that nothing more may be applied. */
+bool node_backend_is_behind(const struct node *node);
 /* Whether all that was applied when the request first asked here is committed; sees to it. */
 bool node_is_settled(struct node *node, struct node_request *request);
 void node_compact_log(struct node *node);

@@ -146,13 +146,20 @@ void node_compact_log(struct node *node)
 
 /* ---- the backend ---- */
 
-/* A batch is sealed when it is large, old, or somebody waits for it; never while one is being committed. */
+bool node_backend_is_behind(const struct node *node)
+{
+    return backend_pending_bytes(node->backend) > node->config.limits.backend_memory_bytes;
+}
+
+/* A batch is sealed when it is large, old, or somebody waits for it, as the applier does when too much is not
+ * committed; never while one is being committed. */
 void node_seal_when_due(struct node *node)
 {
     if (node_is_installing(node) || backend_in_flight(node->backend)) return;
     size_t pending = backend_pending_operations(node->backend);
     bool index_moved = backend_consistent_index(node->backend) > node->backend_durable;
-    bool due = pending >= node->config.backend_batch_limit || (pending > 0 && node->now >= node->seal_at) ||
+    bool due = pending >= node->config.backend_batch_limit ||
+               (pending > 0 && (node->now >= node->seal_at || node_backend_is_behind(node))) ||
                (node->seal_now && (pending > 0 || index_moved)) || node_snapshot_wants_seal(node);
     if (!due) return;
     node->seal_now = false;

@@ -27,6 +27,13 @@ def wait_for(what, look, limit=LIMIT):
     raise etcd.Failure(f"{what}: not within {limit} s" + (f" ({last})" if last else ""))
 
 
+def later(client, name, timeout=60, **fields):
+    """Makes a call of etcd.Client's; its answer, a future of grpc's, is there later."""
+    path, request, response = etcd.Client.UNARY[name]
+    method = client.channel.unary_unary(f"/etcdserverpb.{path}", request.SerializeToString, response.FromString)
+    return method.future(request(**fields), timeout=timeout)
+
+
 class Cluster:
     """Servers that bootstrap together, and those that join later."""
 
