@@ -11,7 +11,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "rpc.pb-c.h"
 
@@ -146,34 +145,21 @@ static void gather(struct call_stats *stats, struct grpc_call *call)
     read_response(stats, rpc);
 }
 
-static void append_start(struct buf *out, int64_t wall)
-{
-    struct tm local;
-    time_t seconds = (time_t)(wall / LOOP_SECOND);
-    char text[64], zone[16];
-    localtime_r(&seconds, &local);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &local);
-    strftime(zone, sizeof(zone), "%z", &local);
-    buf_printf(out, "%s.%06d%s", text, (int)(wall % LOOP_SECOND / 1000), local.tm_gmtoff == 0 ? "Z" : zone);
-}
-
 static void log_stats(struct call_observer *observer, struct grpc_call *call, int64_t took,
                       enum log_level level)
 {
     struct call_stats stats;
-    struct buf type = {0}, start = {0};
+    struct buf type = {0};
     const struct grpc_method *method = grpc_call_method(call);
     gather(&stats, call);
-    append_start(&start, clock_wall() - took);
     buf_printf(&type, "/%s/%s", method->service, method->name);
-    LOG_AT(observer->config.logger, level, "request stats", LOG_STRING("start time", buf_string(&start)),
+    LOG_AT(observer->config.logger, level, "request stats", LOG_TIME("start time", clock_wall() - took),
            LOG_DURATION("time spent", took), LOG_STRING("remote", grpc_call_peer(call)),
            LOG_STRING("response type", buf_string(&type)), LOG_INT("request count", stats.request_count),
            LOG_INT("request size", stats.request_size), LOG_INT("response count", stats.response_count),
            LOG_INT("response size", stats.response_size),
            LOG_STRING("request content", buf_string(&stats.content)));
     buf_deinit(&type);
-    buf_deinit(&start);
     buf_deinit(&stats.content);
 }
 

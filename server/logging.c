@@ -58,17 +58,6 @@ bool logging_parse_level(const char *name, enum log_level *level)
 
 /* ---- one line ---- */
 
-static void append_time(struct buf *line, int64_t wall)
-{
-    time_t seconds = (time_t)(wall / LOOP_SECOND);
-    struct tm local;
-    char text[64], zone[16];
-    localtime_r(&seconds, &local);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &local);
-    strftime(zone, sizeof(zone), "%z", &local);
-    buf_printf(line, "%s.%06d%s", text, (int)(wall % LOOP_SECOND / 1000), local.tm_gmtoff == 0 ? "Z" : zone);
-}
-
 static void append_text(struct buf *line, const char *text)
 {
     text_json_quote(line, bytes_from_string(text == NULL ? "" : text), false);
@@ -94,7 +83,7 @@ static void append_fields(struct buf *line, const struct log_record *record, con
 static void append_json(struct buf *line, const struct log_record *record, int64_t wall)
 {
     buf_printf(line, "{\"level\":\"%s\",\"ts\":\"", log_level_name(record->level));
-    append_time(line, wall);
+    text_local_time(line, wall);
     buf_append_byte(line, '"');
     if (record->name != NULL) buf_printf(line, ",\"logger\":\"%s\"", record->name);
     buf_printf(line, ",\"caller\":\"%s:%d\",\"msg\":", log_record_file(record), record->line);
@@ -105,7 +94,7 @@ static void append_json(struct buf *line, const struct log_record *record, int64
 
 static void append_console(struct buf *line, const struct log_record *record, int64_t wall)
 {
-    append_time(line, wall);
+    text_local_time(line, wall);
     buf_printf(line, "\t%s\t", log_level_name(record->level));
     if (record->name != NULL) buf_printf(line, "%s\t", record->name);
     buf_printf(line, "%s:%d\t%s", log_record_file(record), record->line, record->message);
@@ -147,10 +136,12 @@ void logging_format_line(struct buf *line, enum logging_format format, const str
 
 /* ---- the process's log ---- */
 
+/* Messages that differ in numbers only ("trace[77] put") count as one. */
 static bool is_sampled_out(const struct log_record *record, int64_t wall)
 {
     uint32_t hash = 2166136261u ^ (uint32_t)record->level;
-    for (const char *at = record->message; *at != '\0'; at++) hash = (hash ^ (uint8_t)*at) * 16777619u;
+    for (const char *at = record->message; *at != '\0'; at++)
+        if (*at < '0' || *at > '9') hash = (hash ^ (uint8_t)*at) * 16777619u;
     int64_t second = wall / LOOP_SECOND;
     unsigned slot = hash % SAMPLES;
     if (state.samples[slot].second != second) {

@@ -74,6 +74,9 @@ void log_field_write(struct buf *line, const struct log_field *field, const char
     case LOG_FIELD_DURATION:
         text_go_duration(&text, field->integer);
         break;
+    case LOG_FIELD_TIME:
+        text_local_time(&text, field->integer);
+        break;
     case LOG_FIELD_SIZE:
         text_humanize_bytes(&text, field->unsigned_integer);
         break;

@@ -30,6 +30,7 @@ enum log_field_kind {
     LOG_FIELD_BOOL,
     LOG_FIELD_DOUBLE,
     LOG_FIELD_DURATION, /* nanoseconds, shown as Go does: "2.718959ms" */
+    LOG_FIELD_TIME,     /* nanoseconds since 1970, as a line's "ts" shows them */
     LOG_FIELD_STRINGS,  /* an array of texts */
     LOG_FIELD_SIZE,     /* bytes as SI text: "25 kB" */
     LOG_FIELD_JSON,     /* text that is already JSON */
@@ -98,6 +99,7 @@ void log_field_write(struct buf *line, const struct log_field *field, const char
 #define LOG_DOUBLE(k, v) ((struct log_field){.key = (k), .kind = LOG_FIELD_DOUBLE, .real = (v)})
 #define LOG_DURATION(k, ns)                                                                                  \
     ((struct log_field){.key = (k), .kind = LOG_FIELD_DURATION, .integer = (int64_t)(ns)})
+#define LOG_TIME(k, ns) ((struct log_field){.key = (k), .kind = LOG_FIELD_TIME, .integer = (int64_t)(ns)})
 #define LOG_SIZE(k, v)                                                                                       \
     ((struct log_field){.key = (k), .kind = LOG_FIELD_SIZE, .unsigned_integer = (uint64_t)(v)})
 #define LOG_JSON(k, v) ((struct log_field){.key = (k), .kind = LOG_FIELD_JSON, .string = (v)})

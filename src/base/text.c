@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <time.h>
 
 static const char hex_digits[] = "0123456789abcdef";
 
@@ -485,6 +486,18 @@ bool text_parse_go_duration(const char *text, int64_t *nanoseconds, struct buf *
     if (sum == INT64_LIMIT && !negative) return duration_fails(reason, "invalid duration", NULL, 0, text);
     *nanoseconds = (int64_t)(negative ? -sum : sum);
     return true;
+}
+
+void text_local_time(struct buf *out, int64_t wall_nanoseconds)
+{
+    time_t seconds = (time_t)(wall_nanoseconds / (int64_t)SECOND);
+    struct tm local;
+    char text[64], zone[16];
+    localtime_r(&seconds, &local);
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &local);
+    strftime(zone, sizeof(zone), "%z", &local);
+    buf_printf(out, "%s.%06d%s", text, (int)(wall_nanoseconds % (int64_t)SECOND / 1000),
+               local.tm_gmtoff == 0 ? "Z" : zone);
 }
 
 /* --- sizes --- */

@@ -24,6 +24,9 @@ void text_go_duration(struct buf *out, int64_t nanoseconds);
  * such as `time: missing unit in duration "5"`. */
 bool text_parse_go_duration(const char *text, int64_t *nanoseconds, struct buf *reason);
 
+/* Nanoseconds since 1970 as etcd's log shows times: "2021-05-07T12:38:52.527567+0800", in local time. */
+void text_local_time(struct buf *out, int64_t wall_nanoseconds);
+
 /* go-humanize's Bytes: 20480 is "20 kB". */
 void text_humanize_bytes(struct buf *out, uint64_t size);
 

@@ -417,7 +417,9 @@ static struct error *apply_request(struct node *node, const struct raft_entry *e
     TRY(decode(node, kind, &application));
     uint64_t began = node_clock(node);
     TRY(run_kind(node, kind, &application));
+    if (application.waiter != NULL) application.waiter->node.began = began;
     node_observe(node, &(const struct node_observation){
+                           .request = application.waiter,
                            .histogram = &node->metrics.apply[kind - kinds][application.status == API_OK],
                            .began = began,
                            .prefix = "",

@@ -417,6 +417,7 @@ static void answer_compactions(struct node *node)
         if (mvcc_compact_finished(node->store) < request->node.lease) return;
         if (!node_is_settled(node, request)) return;
         node_queue_remove(request);
+        node_trace_compaction(node, request);
         node_begin_response(node);
         node_reply(node, request, request->error); /* as it was applied */
     }

@@ -157,10 +157,11 @@ struct node_request {
 
     /* The node's own, while it has the request. */
     struct {
-        uint64_t began; /* reading, by config.now */
+        uint64_t began; /* reading, or applying a compaction; by config.now */
         uint64_t id;    /* of the proposal (InternalRaftRequest.header.ID), the key in the table of waiters */
         int64_t lease;  /* LeaseGrant: the id chosen; Compact: the revision it waits for */
-        uint64_t batch; /* waits until so many batches are committed; 0: not known yet */
+        int64_t revision;                 /* Range: at which it is answered */
+        uint64_t batch;                   /* waits until so many batches are committed; 0: not known yet */
         uint64_t member;                  /* MemberAdd: the id chosen */
         uint64_t auth_revision;           /* a read: of the state that allowed it; 0: nobody was asked */
         void *job;                        /* a range or hash in slices */

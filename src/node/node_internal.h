@@ -15,6 +15,7 @@
  *   watching.c  watch requests of streams
  *   recover.c   node_new, the state that is built from a backend
  *   observe.c   how long things take: metrics and warnings
+ *   trace.c     where the time of slow requests went
  */
 #ifndef NODE_NODE_INTERNAL_H
 #define NODE_NODE_INTERNAL_H
@@ -235,7 +236,13 @@ struct node {
     uint64_t read_ids[NODE_READ_INDEX_IDS_MAX]; /* sent in the present round */
     size_t read_id_count;
     int64_t read_retry, read_deadline;
-    uint64_t read_term;                 /* in which the round was begun */
+    uint64_t read_term; /* in which the round was begun */
+    int64_t read_asked_at;
+    struct node_read_round {
+        int64_t asked_at, confirmed_at;
+        uint64_t index, applied; /* read_index and what was applied when it was confirmed */
+        bool waits;              /* that is not applied yet; the oldest of those that are not */
+    } read_round;
     struct node_request_queue settling; /* hashes, snapshots: wait until the backend is committed */
     struct node_request_queue jobs;     /* ranges and hashes in slices, one slice each per run */
 
@@ -446,6 +453,7 @@ void node_show_alarms(struct node *node);        /* in the metrics */
 
 /* Something that was applied or served. */
 struct node_observation {
+    const struct node_request *request; /* whose answer is now known; NULL: of another member */
     struct metric_histogram *histogram; /* NULL: none */
     uint64_t began;                     /* node_clock() */
     const char *prefix;                 /* "", "read-only range ", "read-only txn " */
@@ -464,5 +472,22 @@ void node_observe(struct node *node, const struct node_observation *observation)
 /* A leader sends one to that member now: it is warned about when it comes late. */
 void node_observe_heartbeat(struct node *node, uint64_t to);
 void node_init_histograms(struct node_metrics *metrics);
+
+/* ---- where the time of slow requests went (trace.c) ---- */
+
+/* From when on; etcd has no option for it. */
+#define NODE_TRACE_THRESHOLD (100 * NODE_MILLISECOND)
+static inline bool node_is_traced(int64_t began, uint64_t now)
+{
+    return now > (uint64_t)began + (uint64_t)NODE_TRACE_THRESHOLD;
+}
+
+/* The answer to observation->request, which is slow, is known at `now`, by node_clock(): that of a
+ * transaction is in node->scratch. */
+void node_trace_observation(struct node *node, const struct node_observation *observation, uint64_t now);
+/* The same of a physical compaction that is over; request->node.began: when it was applied. */
+void node_trace_compaction(struct node *node, const struct node_request *request);
+/* node->read_round, which was slow, can be served. */
+void node_trace_read_round(struct node *node);
 
 #endif

@@ -39,6 +39,8 @@ void node_observe(struct node *node, const struct node_observation *observation)
     uint64_t now = node_clock(node);
     uint64_t took = now > observation->began ? now - observation->began : 0;
     if (observation->histogram != NULL) metric_observe(observation->histogram, took);
+    if (observation->request != NULL && node_is_traced(observation->request->submitted_at, now))
+        node_trace_observation(node, observation, now);
     if (node->config.slow_apply <= 0 || took <= (uint64_t)node->config.slow_apply) return;
     metric_add(&node->metrics.slow_applies, 1);
     warn(node, observation, took);

@@ -117,6 +117,7 @@ void node_read_advance(struct node *node)
     if (TAILQ_EMPTY(&node->reads_waiting)) return;
     move_all(&node->reads_waiting, &node->reads_asked);
     node->read_deadline = node->now + node->request_timeout;
+    node->read_asked_at = node->now;
     node->read_id_count = 0;
     ask(node);
 }
@@ -129,6 +130,12 @@ void node_read_state(struct node *node, const struct raft_read_state *state)
     for (size_t i = 0; i < node->read_id_count; i++) {
         if (node->read_ids[i] != id) continue;
         if (state->index > node->read_index) node->read_index = state->index;
+        if (!node->read_round.waits)
+            node->read_round = (struct node_read_round){.asked_at = node->read_asked_at,
+                                                        .confirmed_at = node->now,
+                                                        .index = node->read_index,
+                                                        .applied = node->applied,
+                                                        .waits = true};
         move_all(&node->reads_asked, &node->reads_confirmed);
         node->read_id_count = 0;
         return;
@@ -298,6 +305,7 @@ static void observe_range(struct node *node, struct node_request *request, size_
                           enum api_error status)
 {
     node_observe(node, &(const struct node_observation){
+                           .request = request,
                            .histogram = &node->metrics.range[status == API_OK],
                            .began = request->node.began,
                            .prefix = "read-only range ",
@@ -316,6 +324,7 @@ static struct error *serve_range(struct node *node, struct node_request *request
     enum api_error status = API_OK;
     metric_add(&node->metrics.ranges, 1);
     request->node.began = node_clock(node);
+    request->node.revision = mvcc_revision(node->store);
     if (range->range_end.len == 0) {
         buf_clear(&node->scratch);
         TRY(kv_range(&node->kv, range, &header, &node->scratch, &request->response_count, &status));
@@ -339,6 +348,7 @@ static struct error *serve_txn(struct node *node, struct node_request *request)
     uint64_t began = node_clock(node);
     TRY(kv_txn(&node->kv, request->message, &header, &node->scratch, &status));
     node_observe(node, &(const struct node_observation){
+                           .request = request,
                            .began = began,
                            .prefix = "read-only txn ",
                            .message = request->message,
@@ -486,6 +496,10 @@ static struct error *serve_queue(struct node *node, struct node_request_queue *q
 struct error *node_read_serve(struct node *node)
 {
     TRY(serve_queue(node, &node->reads_local));
+    if (node->read_round.waits && node->applied >= node->read_round.index) {
+        node->read_round.waits = false;
+        if (node_is_traced(node->read_round.asked_at, (uint64_t)node->now)) node_trace_read_round(node);
+    }
     if (node->applied >= node->read_index) TRY(serve_queue(node, &node->reads_confirmed));
     TRY(step_jobs(node));
     node->more = node->more || !TAILQ_EMPTY(&node->jobs);

@@ -1,4 +1,5 @@
 """Clusters of real processes, and clients that remember what was acknowledged: what the cluster tests share."""
+import os
 import signal
 import threading
 import time
@@ -167,8 +168,11 @@ class Cluster:
         wait_for(f"{target.name} leads", look)
 
     def freeze(self, server):
+        """It stands still when this returns."""
         server.process.send_signal(signal.SIGSTOP)
         self.frozen.add(server)
+        wait_for(f"{server.name} stands still",
+                 lambda: os.waitid(os.P_PID, server.process.pid, os.WSTOPPED | os.WNOWAIT | os.WNOHANG))
 
     def thaw(self, server):
         server.process.send_signal(signal.SIGCONT)

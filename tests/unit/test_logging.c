@@ -42,6 +42,7 @@ static const struct log_record *example(void)
     fields[count++] = LOG_DOUBLE("share", 0.1);
     fields[count++] = (struct log_field){.kind = LOG_FIELD_ABSENT};
     fields[count++] = LOG_DURATION("took", 2718959);
+    fields[count++] = LOG_TIME("began", NOON);
     fields[count++] = LOG_SIZE("size", 25000);
     fields[count++] = LOG_BOOL("flag", true);
     fields[count++] = LOG_STRINGS("urls", urls, 2);
@@ -63,7 +64,7 @@ static void json_lines_are_zaps(void **state)
         "{\"level\":\"info\",\"ts\":\"2026-01-02T12:04:05.678901Z\",\"caller\":\"server/main.c:73\",\"msg\":"
         "\"Running: \",\"text\":\"say \\\"<hi>\\\"\\n\\u0001 \xc2\xb5\",\"id\":\"abc\",\"number\":-5,"
         "\"share\":0.1,"
-        "\"took\":\"2.718959ms\",\"size\":\"25 "
+        "\"took\":\"2.718959ms\",\"began\":\"2026-01-02T12:04:05.678901Z\",\"size\":\"25 "
         "kB\",\"flag\":true,\"urls\":[\"http://a:1\",\"http://b:2\"]}\n");
     const struct log_record raft = {
         .level = LOG_WARN, .name = "raft", .file = "x.c", .line = 1, .message = "lost"};
@@ -158,8 +159,13 @@ static void lines_go_to_every_output(void **state)
     assert_null(error);
     log_info(logger, "one");
     log_debug(logger, "too fine");
-    /* Of repeats the first hundred in a second and then every hundredth; a second may turn in between. */
-    for (int i = 0; i < 1000; i++) log_info(logger, "again");
+    /* Of repeats, with whatever numbers in them, the first hundred in a second and then every hundredth; a
+     * second may turn in between. */
+    for (int i = 0; i < 1000; i++) {
+        char message[32];
+        snprintf(message, sizeof(message), "again[%d]", i);
+        log_info(logger, message);
+    }
     assert_in_range(count_lines(paths[0]), 1 + 100 + 9, 1 + 2 * 100 + 9);
     assert_int_equal(count_lines(paths[0]), count_lines(paths[1]));
     size_t before = count_lines(paths[0]);
