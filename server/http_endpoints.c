@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "net/grpc_frame.h"
+#include "server/descriptors.h"
 #include "server/gateway.h"
 #include "server/health.h"
 #include "server/profiles.h"
@@ -10,7 +11,6 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 static struct http_endpoints *endpoints_of(const struct http_exchange *exchange)
 {
@@ -120,13 +120,11 @@ static void append_raft_status(struct buf *body, const struct http_endpoints *en
 static void serve_variables(struct http_exchange *exchange)
 {
     struct buf body = {0};
-    struct rlimit files;
     struct mallinfo2 heap = mallinfo2();
     if (!http_endpoints_only_get(exchange)) return;
-    getrlimit(RLIMIT_NOFILE, &files);
     buf_append_string(&body, "{\n");
     append_command(&body);
-    buf_printf(&body, "\"file_descriptor_limit\": %llu,\n", (unsigned long long)files.rlim_cur);
+    buf_printf(&body, "\"file_descriptor_limit\": %llu,\n", (unsigned long long)descriptors_limit());
     buf_printf(&body, "\"memstats\": {\"Alloc\":%zu,\"HeapSys\":%zu,\"HeapIdle\":%zu},\n",
                heap.uordblks + heap.hblkhd, heap.arena + heap.hblkhd, heap.fordblks);
     append_raft_status(&body, endpoints_of(exchange));

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "config.h"
+#include "server/descriptors.h"
 #include "server/metrics_text.h"
 #include "server/options.h"
 
@@ -376,16 +377,6 @@ static void write_grpc(struct metrics_writer *writer, struct metrics_sources *so
 
 /* ---- the process ---- */
 
-static uint64_t count_descriptors(void)
-{
-    uint64_t count = 0;
-    DIR *directory = opendir("/proc/self/fd");
-    if (directory == NULL) return 0;
-    while (readdir(directory) != NULL) count++;
-    closedir(directory);
-    return count > 3 ? count - 3 : 0; /* ".", ".." and the one being read */
-}
-
 /* Pages in all and in memory. */
 static void read_memory(unsigned long long *all, unsigned long long *resident)
 {
@@ -433,24 +424,23 @@ static double limit_of(rlim_t limit)
 static void write_process(struct metrics_writer *writer, const struct metrics_sources *sources)
 {
     struct rusage usage;
-    struct rlimit files, memory;
+    struct rlimit memory;
     unsigned long long pages, resident;
     double in, out, page = (double)sysconf(_SC_PAGESIZE);
     getrusage(RUSAGE_SELF, &usage);
-    getrlimit(RLIMIT_NOFILE, &files);
     getrlimit(RLIMIT_AS, &memory);
     read_memory(&pages, &resident);
     read_traffic(&in, &out);
     double cpu = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                  (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-    double open_files = (double)count_descriptors();
+    double open_files = (double)descriptors_used(), most_files = (double)descriptors_limit();
     const struct {
         const char *name, *type, *help;
         double value;
     } rows[] = {
         {"process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", cpu},
         {"process_open_fds", "gauge", "Number of open file descriptors.", open_files},
-        {"process_max_fds", "gauge", "Maximum number of open file descriptors.", limit_of(files.rlim_cur)},
+        {"process_max_fds", "gauge", "Maximum number of open file descriptors.", most_files},
         {"process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.",
          round((double)sources->started_at / 1e7) / 100},
         {"process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", (double)resident * page},
@@ -462,7 +452,7 @@ static void write_process(struct metrics_writer *writer, const struct metrics_so
         {"process_network_transmit_bytes_total", "counter",
          "Number of bytes sent by the process over the network.", out},
         {"os_fd_used", "gauge", "The number of used file descriptors.", open_files},
-        {"os_fd_limit", "gauge", "The file descriptor limit.", limit_of(files.rlim_cur)},
+        {"os_fd_limit", "gauge", "The file descriptor limit.", most_files},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         metrics_single(writer, rows[i].name, rows[i].type, rows[i].help, rows[i].value);

@@ -2,6 +2,7 @@
 
 #include "base/container.h"
 #include "config.h"
+#include "server/descriptors.h"
 #include "server/discovery.h"
 #include "server/notify.h"
 #include "server/password.h"
@@ -12,10 +13,9 @@
 #include <openssl/sha.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-#define PURGE_INTERVAL            (30 * LOOP_SECOND)
+#define UPKEEP_INTERVAL           (30 * LOOP_SECOND)
 #define LEASE_CHECKPOINT_INTERVAL (300 * LOOP_SECOND)
 /* A removed member goes on answering the others for so long. */
 #define REMOVAL_DELAY LOOP_SECOND
@@ -28,19 +28,8 @@
 /* For one address; 0: there are too few descriptors to serve at all. */
 static size_t connection_limit(void)
 {
-    struct rlimit limit;
-    getrlimit(RLIMIT_NOFILE, &limit);
-    return limit.rlim_cur > RESERVED_DESCRIPTORS ? (size_t)limit.rlim_cur - RESERVED_DESCRIPTORS : 0;
-}
-
-/* As many connections as the system lets us have. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    uint64_t limit = descriptors_limit();
+    return limit > RESERVED_DESCRIPTORS ? (size_t)limit - RESERVED_DESCRIPTORS : 0;
 }
 
 static size_t choose_io_loops(const struct options *options)
@@ -506,9 +495,9 @@ static void on_signal(uv_signal_t *handle, int number)
     loop_stop(server->control);
 }
 
-/* ---- old files ---- */
+/* ---- what is looked after every now and then ---- */
 
-static void purge_run(uv_work_t *work)
+static void upkeep_run(uv_work_t *work)
 {
     struct server *server = work->data;
     int64_t applied = metric_gauge_read(&server->metrics.node->proposals_applied);
@@ -517,23 +506,24 @@ static void purge_run(uv_work_t *work)
     if (error != NULL)
         log_warn(server->logger, "failed to remove old files", LOG_STRING("error", error->text));
     error_free(error);
+    descriptors_check(server->logger);
 }
 
-static void purge_done(uv_work_t *work, int status)
+static void upkeep_done(uv_work_t *work, int status)
 {
     struct server *server = work->data;
     (void)status;
-    server->purging = false;
-    loop_timer_set(server->control, &server->purge, clock_monotonic() + PURGE_INTERVAL);
+    server->keeping_up = false;
+    loop_timer_set(server->control, &server->upkeep, clock_monotonic() + UPKEEP_INTERVAL);
 }
 
-static void purge_due(struct loop *loop, struct loop_timer *timer)
+static void upkeep_due(struct loop *loop, struct loop_timer *timer)
 {
-    struct server *server = CONTAINER(timer, struct server, purge);
-    server->purge_work.data = server;
-    server->purging = true;
-    if (uv_queue_work(loop_uv(loop), &server->purge_work, purge_run, purge_done) != 0)
-        server->purging = false;
+    struct server *server = CONTAINER(timer, struct server, upkeep);
+    server->upkeep_work.data = server;
+    server->keeping_up = true;
+    if (uv_queue_work(loop_uv(loop), &server->upkeep_work, upkeep_run, upkeep_done) != 0)
+        server->keeping_up = false;
 }
 
 /* ---- the beginning ---- */
@@ -756,12 +746,12 @@ struct error *server_run(const struct options *options, const struct logger *log
     server->removed.run = removal_begins;
     server->told_removed.run = told_removed;
     server->removal.run = removal_is_over;
-    server->purge.run = purge_due;
-    raise_descriptor_limit();
+    server->upkeep.run = upkeep_due;
+    descriptors_raise_limit();
     struct error *error = start(server);
     if (error != NULL) return error; /* the process ends; the system takes back what was opened */
     catch_signals(server);
-    loop_timer_set(server->control, &server->purge, clock_monotonic());
+    loop_timer_set(server->control, &server->upkeep, clock_monotonic());
     server->compactor = compactor_new(&(const struct compactor_config){
         .loop = server->control,
         .engine = server->engine,

@@ -102,8 +102,8 @@ struct server {
     struct node_config node_config;
     struct cluster_urls client_urls;
     uv_signal_t signals[2];
-    uv_work_t purge_work;
-    struct loop_timer purge;
+    uv_work_t upkeep_work;
+    struct loop_timer upkeep;
     struct loop_task published, removed, told_removed;
     struct loop_timer removal;
     struct initial_check {
@@ -112,7 +112,7 @@ struct server {
         struct error *error;
     } initial_check;
     int signal_number;
-    bool purging;
+    bool keeping_up;
     atomic_bool was_told_removed;
     atomic_int still_closing; /* parts of I/O loops that have connections left */
 };

@@ -96,9 +96,9 @@ static void free_peers(struct server *server)
 static void close_control(struct server *server)
 {
     loop_timer_clear(server->control, &server->removal);
-    loop_timer_clear(server->control, &server->purge);
-    while (server->purging) loop_run_once(server->control, 10 * LOOP_MILLISECOND);
-    loop_timer_clear(server->control, &server->purge);
+    loop_timer_clear(server->control, &server->upkeep);
+    while (server->keeping_up) loop_run_once(server->control, 10 * LOOP_MILLISECOND);
+    loop_timer_clear(server->control, &server->upkeep);
     for (size_t i = 0; i < 2; i++) uv_close((uv_handle_t *)&server->signals[i], NULL);
     loop_free(server->control);
 }
