@@ -221,6 +221,10 @@ const struct option option_table[] = {
             CLIENT_TLS "allowed-hostname", "", "Names of which a client's certificate must have one."),
     LIVE_IN("trusted-ca-file", OPTION_STRING, client_tls.trusted_ca_file, CLIENT_TLS "trusted-ca-file", "",
             "Authorities whose certificates clients must show; PEM, read at the start."),
+    LIVE_IN("skip-client-san-verification", OPTION_BOOL, client_tls.skip_san_verification,
+            CLIENT_TLS "skip-client-san-verification", "false",
+            "Do not compare the address of who reads the metrics with the names in its certificate; of "
+            "clients it never is."),
     LIVE_IN("auto-tls", OPTION_BOOL, client_tls.auto_tls, CLIENT_TLS "auto-tls", "false",
             "Without --cert-file: serve clients with a certificate made here."),
     LIVE_IN("peer-cert-file", OPTION_STRING, peer_tls.cert_file, PEER_TLS "cert-file", "",

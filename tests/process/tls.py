@@ -558,12 +558,36 @@ def members_must_have_the_name(scratch, world):
         server.kill()
 
 
-def the_address_need_not_fit(scratch, world):
-    security = Security(world.authority, world.server, world.alice, peers=True, flags=["--peer-skip-client-san-verification"])
-    server = scratch.server("skip", security=security).start()
-    done = curl(f"https://127.0.0.1:{server.peer_port}/version", None, world.elsewhere, "--cacert", world.authority.certificate)
-    expect("etcdserver" in done.stdout, f"the address was compared: {done}")
+def served_from_elsewhere(world, server, metrics):
+    """Without these options see metrics_check_the_address."""
+    for port, path, word in ((metrics, "health", '"health":"true"'), (server.peer_port, "version", "etcdserver")):
+        done = curl(f"https://127.0.0.1:{port}/{path}", server.security, world.elsewhere)
+        expect(word in done.stdout, f"the address was compared: {done}")
     server.stop()
+
+
+def the_address_need_not_fit(scratch, world):
+    metrics = free_port()
+    server = one_server(scratch, world, "skip", peers=True, flags=[
+        f"--listen-metrics-urls=https://127.0.0.1:{metrics}", "--skip-client-san-verification",
+        "--peer-skip-client-san-verification"]).start()
+    served_from_elsewhere(world, server, metrics)
+
+
+def the_address_need_not_fit_by_file(scratch, world):
+    """Both blocks of a file have the key."""
+    metrics = free_port()
+    block = {"cert-file": world.server.certificate, "key-file": world.server.key, "client-cert-auth": True,
+             "trusted-ca-file": world.authority.certificate, "skip-client-san-verification": True}
+    server = one_server(scratch, world, "skip-file", peers=True)
+    config = scratch.path("skip.yml")
+    with open(config, "w", encoding="utf-8") as file:
+        json.dump({"name": "m", "data-dir": server.data, "listen-client-urls": server.endpoint,
+                   "advertise-client-urls": server.endpoint, "listen-peer-urls": server.peer_url,
+                   "initial-advertise-peer-urls": server.peer_url, "initial-cluster": f"m={server.peer_url}",
+                   "listen-metrics-urls": f"https://127.0.0.1:{metrics}", "client-transport-security": block,
+                   "peer-transport-security": block}, file)
+    served_from_elsewhere(world, server.start([f"--config-file={config}"]), metrics)
 
 
 def members_with_real_ones(scratch, world):
@@ -640,6 +664,7 @@ def one_of_ours(scratch, world):
     a_unix_socket(scratch, world)
     self_signed(scratch)
     the_address_need_not_fit(scratch, world)
+    the_address_need_not_fit_by_file(scratch, world)
     bad_flags_refuse_the_start(scratch, world)
 
 
