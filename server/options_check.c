@@ -276,6 +276,10 @@ static void warn(struct options_parsed *parsed, const char *message)
 static void advise(struct options_parsed *parsed)
 {
     const struct options *options = &parsed->options;
+    for (unsigned i = 0; i < OPTIONS_GATE_COUNT; i++) {
+        const char *ignored = options_gate_ignored((enum options_gate)i, options->gates);
+        if (ignored != NULL) warn(parsed, ignored);
+    }
     if (strcmp(options->name, "default") == 0)
         warn(parsed, "it isn't recommended to use default name, please set a value for --name. Note that "
                      "etcd might run into issue when multiple members have the same default name");

@@ -9,20 +9,27 @@ struct gate {
     const char *name;
     enum gate_stage stage;
     bool initial;
+    const char *without_effect; /* said when it is set to something else; NULL: it has an effect */
 };
 
 static const struct gate gates_table[OPTIONS_GATE_COUNT] = {
     [GATE_ALL_ALPHA] = {"AllAlpha", GATE_ALPHA, false},
     [GATE_ALL_BETA] = {"AllBeta", GATE_BETA, false},
     [GATE_COMPACT_HASH_CHECK] = {"CompactHashCheck", GATE_ALPHA, false},
-    [GATE_FAST_LEASE_KEEP_ALIVE] = {"FastLeaseKeepAlive", GATE_BETA, true},
+    [GATE_FAST_LEASE_KEEP_ALIVE] =
+        {"FastLeaseKeepAlive", GATE_BETA, true,
+         "the feature gate FastLeaseKeepAlive is ignored: what is told of leases is "
+         "confirmed first, in one round for all that wait"},
     [GATE_INITIAL_CORRUPT_CHECK] = {"InitialCorruptCheck", GATE_ALPHA, false},
     [GATE_LEASE_CHECKPOINT] = {"LeaseCheckpoint", GATE_ALPHA, false},
     [GATE_LEASE_CHECKPOINT_PERSIST] = {"LeaseCheckpointPersist", GATE_ALPHA, false},
     [GATE_PRIORITY_REQUEST] = {"PriorityRequest", GATE_ALPHA, false},
     [GATE_SET_MEMBER_LOCAL_ADDR] = {"SetMemberLocalAddr", GATE_ALPHA, false},
     [GATE_STOP_GRPC_SERVICE_ON_DEFRAG] = {"StopGRPCServiceOnDefrag", GATE_ALPHA, false},
-    [GATE_TXN_MODE_WRITE_WITH_SHARED_BUFFER] = {"TxnModeWriteWithSharedBuffer", GATE_BETA, true},
+    [GATE_TXN_MODE_WRITE_WITH_SHARED_BUFFER] =
+        {"TxnModeWriteWithSharedBuffer", GATE_BETA, true,
+         "the feature gate TxnModeWriteWithSharedBuffer is ignored: no "
+         "transaction copies a buffer"},
 };
 
 void options_gates_default(bool gates[OPTIONS_GATE_COUNT])
@@ -91,6 +98,11 @@ bool options_gates_read(const char *text, bool gates[OPTIONS_GATE_COUNT], bool s
         text += size + (text[size] == ',');
     }
     return true;
+}
+
+const char *options_gate_ignored(enum options_gate gate, const bool gates[OPTIONS_GATE_COUNT])
+{
+    return gates[gate] == gates_table[gate].initial ? NULL : gates_table[gate].without_effect;
 }
 
 struct error *options_gates_complete(bool gates[OPTIONS_GATE_COUNT], const bool set[OPTIONS_GATE_COUNT])

@@ -103,6 +103,8 @@ bool options_gates_read(const char *text, bool gates[OPTIONS_GATE_COUNT], bool s
 void options_gates_default(bool gates[OPTIONS_GATE_COUNT]);
 /* OPTIONS_GATE_COUNT when unknown. */
 enum options_gate options_gate_find(struct bytes name);
+/* What is to be said of a gate without effect that is not as it was; else NULL. Static. */
+const char *options_gate_ignored(enum options_gate gate, const bool gates[OPTIONS_GATE_COUNT]);
 /* Resolves AllAlpha and AllBeta, checks dependencies. */
 struct error *options_gates_complete(bool gates[OPTIONS_GATE_COUNT], const bool set[OPTIONS_GATE_COUNT])
     __attribute__((warn_unused_result));

@@ -38,7 +38,9 @@ struct error *datadir_probe(struct fs *fs, const char *directory)
     if (error == NULL) error = fs_file_close(file);
     if (error == NULL) error = fs_remove(fs, path);
     free(path);
-    return error;
+    if (!error_is(error, ERROR_NOT_FOUND)) return error;
+    error_free(error); /* another process that probes the same directory was faster */
+    return NULL;
 }
 
 /* As `ls -l` shows it, without the type. */

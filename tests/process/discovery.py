@@ -2,9 +2,9 @@
 """Members that find each other: at another etcd (--discovery-endpoints), and by SRV records of a domain (--discovery-srv).
 
 Three members come up one after the other, knowing nothing but the service; a fourth is told that the cluster is full. The
-service is an etcd of ours, and a real one (ETCD35_BIN); the members are ours, or ours and real ones together. SRV records come
-from a server in this script, in a mount namespace where /etc/resolv.conf names it; without the rights for one that part is
-skipped.
+service is an etcd of ours, and a real one (ETCD35_BIN); the members are ours, or ours and real ones together. A service that
+falls silent is noticed by its members. SRV records come from a server in this script, in a mount namespace where
+/etc/resolv.conf names it; without the rights for one that part is skipped.
 """
 import sys
 
@@ -16,6 +16,7 @@ import struct
 import subprocess
 import tempfile
 import threading
+import time
 
 import certificates
 import clusters
@@ -101,11 +102,13 @@ def by_secure_registry(scratch):
     authority = certificates.Authority(scratch.path("ca"), "ca")
     server_pair = authority.issue("server", names="IP:127.0.0.1")
     client_pair = authority.issue("client")
+    stranger_authority = certificates.Authority(scratch.path("other-ca"), "other-ca")
     service = scratch.server("secure", security=certificates.Security(authority, server_pair, client_pair)).start()
     tool = [os.path.join(os.path.dirname(etcd.OURS), "etcdctl"), f"--endpoints={service.endpoint}",
             *service.security.tool_flags()]
     for words in (["user", "add", "root:secret"], ["user", "grant-role", "root", "root"],
-                  ["put", "/_etcd/registry/safe/_config/size", "1"], ["auth", "enable"]):
+                  ["put", "/_etcd/registry/safe/_config/size", "1"],
+                  ["put", "/_etcd/registry/careless/_config/size", "1"], ["auth", "enable"]):
         ran = subprocess.run([*tool, *words], capture_output=True, text=True, timeout=60, check=False)
         expect(ran.returncode == 0, f"{words}: {ran.stdout}{ran.stderr}")
     asked = [f"--discovery-endpoints={service.endpoint}", "--discovery-token=safe", "--discovery-insecure-transport=false",
@@ -122,8 +125,102 @@ def by_secure_registry(scratch):
         for word in ("secret", "guess"):
             expect(word not in server.log_tail(1 << 20), f"the password is in the log of {server.name}")
     let_in.stop()
+    doubting = [flag.replace("=safe", "=careless") for flag in asked if "cacert" not in flag] + [
+        f"--discovery-cacert={stranger_authority.certificate}", "--discovery-user=root", "--discovery-password=secret",
+        "--discovery-dial-timeout=1s"]
+    careful, careless = (members_of(scratch, name, [etcd.OURS], flags)[0] for name, flags in (
+        ("careful", doubting), ("careless", doubting + ["--discovery-insecure-skip-tls-verify"])))
+    careful.spawn()
+    expect(careful.process.wait(60) == 1 and "certificate" in careful.log_tail(), careful.log_tail())
+    careless.start()
+    careless.stop()
     service.stop()
     print("a member was let in by certificate and password", flush=True)
+
+
+# ---- a service that falls silent ----
+
+class Relay(threading.Thread):
+    """Passes connections on to a service. While it is deaf, nothing on the first of them; it looks for HTTP/2 pings there."""
+
+    def __init__(self, service):
+        super().__init__(daemon=True)
+        self.service = service
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.deaf = False
+        self.connections = 0
+        self.pinged = self.closed = None  # when, while it was deaf
+
+    def run(self):
+        while True:
+            client, _ = self.socket.accept()
+            self.connections += 1
+            service = socket.create_connection(("127.0.0.1", self.service.port))
+            arguments = client, service, self.connections == 1
+            threading.Thread(target=self.pass_requests, args=arguments, daemon=True).start()
+            threading.Thread(target=self.pass_answers, args=arguments, daemon=True).start()
+
+    def pass_answers(self, client, service, is_first):
+        while data := receive(service):
+            if not (is_first and self.deaf):
+                client.sendall(data)
+
+    def pass_requests(self, client, service, is_first):
+        seen, at = b"", len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        while data := receive(client):
+            seen += data
+            while len(seen) >= at + 9:
+                size, kind, flags = int.from_bytes(seen[at:at + 3], "big"), seen[at + 3], seen[at + 4]
+                at += 9 + size
+                if is_first and self.deaf and kind == 6 and not flags & 1 and self.pinged is None:
+                    self.pinged = time.monotonic()
+            if not (is_first and self.deaf):
+                service.sendall(data)
+        if is_first and self.deaf:
+            self.closed = time.monotonic()
+        service.close()
+
+
+def receive(connection):
+    try:
+        return connection.recv(65536)
+    except OSError:
+        return b""
+
+
+def by_silent_registry(scratch):
+    """One member asks after ten seconds of silence whether the service is there, and turns to it anew a second later; another
+    one would wait for an hour. Ten seconds are the least that gRPC allows."""
+    service = scratch.server("silent").start()
+    members, relays = [], []
+    for name, often in (("soon", "10s"), ("late", "1h")):
+        put(service, f"/_etcd/registry/{name}/_config/size", "2")
+        relay = Relay(service)
+        relay.start()
+        member, = members_of(scratch, name, [etcd.OURS], [
+            f"--discovery-endpoints={relay.endpoint}", f"--discovery-token={name}", f"--discovery-keepalive-time={often}",
+            "--discovery-keepalive-timeout=1s"])
+        member.spawn()
+        members.append(member)
+        relays.append(relay)
+    for member in members:
+        clusters.wait_for(f"{member.name} waits", lambda: "waiting for peers from discovery service" in member.log_tail())
+    begun = time.monotonic()
+    for relay in relays:
+        relay.deaf = True
+    soon, late = relays
+    clusters.wait_for("a ping and the end of the connection", lambda: soon.closed)
+    expect(soon.pinged is not None and soon.pinged - begun > 8, f"a ping after {soon.pinged} - {begun}")
+    expect(soon.closed - soon.pinged < 5, f"closed {soon.closed - soon.pinged} s after a ping")
+    expect(late.pinged is None and late.closed is None, "a ping in spite of --discovery-keepalive-time=1h")
+    put(service, "/_etcd/registry/soon/members/1", "other=http://127.0.0.1:1")
+    clusters.wait_for("the other member is found", lambda: "found the whole cluster" in members[0].log_tail(1 << 16))
+    expect(soon.connections > 1, "no second connection")
+    for member in members:
+        member.kill()
+    service.stop()
+    print(f"a silent service was noticed after {soon.closed - begun:.0f} s", flush=True)
 
 
 # ---- the DNS ----
@@ -199,10 +296,7 @@ def by_srv_in_namespace(scratch):
     expect(again.returncode == 0, again.stderr)
 
 
-def run(scratch):
-    if sys.argv[1:] == ["srv"]:
-        by_srv(scratch)
-        return
+def by_services(scratch):
     refusals(scratch)
     service = scratch.server("service").start()
     by_registry(scratch, "ours", service, [etcd.OURS] * 3)
@@ -214,6 +308,14 @@ def run(scratch):
     service.stop()
     by_secure_registry(scratch)
     by_srv_in_namespace(scratch)
+
+
+def run(scratch):
+    if sys.argv[1:] == ["srv"]:
+        by_srv(scratch)
+    else:
+        etcd.side_by_side([("a silent service", lambda: by_silent_registry(scratch)),
+                           ("services that answer", lambda: by_services(scratch))])
 
 
 etcd.main(run)

@@ -80,6 +80,23 @@ static void an_unwritable_directory_is_named(void **state)
     fs_sim_free(sim);
 }
 
+static void two_members_may_probe_one_directory(void **state)
+{
+    (void)state;
+    struct fs_sim *sim = fs_sim_new(&(struct fs_sim_options){.seed = 1});
+    struct fs *fs = fs_sim_fs(sim);
+    struct datadir datadir;
+    datadir_init(&datadir, "/d", NULL);
+    fs_sim_add_fault(sim, &(struct fs_sim_fault){.operations = FS_SIM_REMOVE,
+                                                 .pattern = "/d/.touch",
+                                                 .times = 1,
+                                                 .system = ENOENT});
+    must(datadir_create(&datadir, fs, &log_discard));
+    assert_int_equal(fs_sim_faults_struck(sim), 1);
+    datadir_deinit(&datadir);
+    fs_sim_free(sim);
+}
+
 static void leftovers_are_removed_and_nothing_else(void **state)
 {
     (void)state;
@@ -160,6 +177,7 @@ int main(void)
         cmocka_unit_test(paths_are_etcds),
         cmocka_unit_test(a_new_directory_survives_a_power_cut),
         cmocka_unit_test(an_unwritable_directory_is_named),
+        cmocka_unit_test(two_members_may_probe_one_directory),
         cmocka_unit_test(leftovers_are_removed_and_nothing_else),
         cmocka_unit_test(emptiness_is_seen),
         cmocka_unit_test(open_folders_are_warned_of),

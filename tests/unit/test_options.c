@@ -295,6 +295,11 @@ static void gates_are_named_in_full(void **state)
     accepts(&p, "--feature-gates=InitialCorruptCheck=true,TxnModeWriteWithSharedBuffer=false", "");
     assert_true(p.parsed.options.gates[GATE_INITIAL_CORRUPT_CHECK]);
     assert_false(p.parsed.options.gates[GATE_TXN_MODE_WRITE_WITH_SHARED_BUFFER]);
+    assert_true(has_note(&p, "the feature gate TxnModeWriteWithSharedBuffer is ignored: "));
+    assert_false(has_note(&p, "FastLeaseKeepAlive"));
+    done(&p);
+    accepts(&p, "--feature-gates=FastLeaseKeepAlive=false", "");
+    assert_true(has_note(&p, "the feature gate FastLeaseKeepAlive is ignored: "));
     done(&p);
     accepts(&p, "--feature-gates=AllBeta=false,FastLeaseKeepAlive=true", "");
     assert_true(p.parsed.options.gates[GATE_FAST_LEASE_KEEP_ALIVE]);
