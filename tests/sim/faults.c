@@ -492,7 +492,7 @@ static void restart(struct world *world, size_t member)
         fate->flip_seed = 0;
         flips_start(world, member, seed, world->faults.flips);
     }
-    if (is_up(world, member)) return;
+    if (is_up(world, member) || operator_replaces(world, member)) return;
     world_tell(world, "m%zu starts", member);
     struct error *error = sim_cluster_start(world->cluster, member);
     if (error == NULL) return;
@@ -582,6 +582,7 @@ void faults_end(struct world *world)
     world_tell(world, "the faults end");
     world->faults.next = INT64_MAX;
     world->faults.heal_network_at = now;
+    operator_end(world);
     for (size_t i = 0; i < members(world); i++) {
         struct fate *fate = fate_of(world, i);
         if (fate->may_fail && is_up(world, i)) crash(world, i);

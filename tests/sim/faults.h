@@ -20,7 +20,7 @@
 struct world;
 
 struct fault_counts {
-    uint64_t disk_errors, defragmented, members_added, members_removed;
+    uint64_t disk_errors, defragmented, members_added, members_removed, members_replaced;
     struct flip_counts flips;
 };
 

@@ -117,10 +117,10 @@ static bool choose_data(struct rng *rng, struct bytes content, struct flip *flip
 
 static bool choose_anywhere(struct rng *rng, struct bytes content, struct flip *flip)
 {
-    enum { HEAD = 8 /* type and checksum */ };
+    enum { HEAD = 8 /* type and checksum */, TYPE = 1 /* its place among them */, TYPE_BITS = 3 };
     uint64_t frame = 0, size = 0;
     if (!choose_record(rng, content, 1, &frame, &size)) return false;
-    switch (rng_below(rng, 4)) {
+    switch (rng_below(rng, 5)) {
     case 0:
         flip->offset = frame + rng_below(rng, WAL_FRAME_HEADER);
         break;
@@ -129,6 +129,10 @@ static bool choose_anywhere(struct rng *rng, struct bytes content, struct flip *
         break;
     case 2:
         flip->offset = frame + WAL_FRAME_HEADER + rng_below(rng, size);
+        break;
+    case 3: /* makes another type of it that there is */
+        flip->offset = frame + WAL_FRAME_HEADER + TYPE;
+        flip->bit = (unsigned)rng_below(rng, TYPE_BITS);
         break;
     default:
         flip->offset = rng_below(rng, content.size);
@@ -158,11 +162,11 @@ static bool read_meta(struct fs_sim *disk, const char *path, uint64_t page, stru
     return meta_decode(bytes, meta) == NULL;
 }
 
-/* Pages in use, of which one is chosen. */
+/* Pages in use, of which one is chosen, and one of the branches. */
 struct pages {
     const struct bolt_tx *tx;
     struct rng *rng;
-    uint64_t seen, chosen;
+    uint64_t seen, chosen, branches, branch;
 };
 
 static struct error *visit_page(struct pages *pages, uint64_t id)
@@ -170,6 +174,7 @@ static struct error *visit_page(struct pages *pages, uint64_t id)
     struct page page;
     TRY(bolt_tx_page(pages->tx, id, &page));
     if (rng_chance(pages->rng, 1, ++pages->seen)) pages->chosen = id;
+    if (!page.leaf && rng_chance(pages->rng, 1, ++pages->branches)) pages->branch = id;
     for (uint32_t i = 0; i < page.count; i++) {
         struct element element = {0};
         struct bucket_header header = {0};
@@ -181,8 +186,8 @@ static struct error *visit_page(struct pages *pages, uint64_t id)
     return NULL;
 }
 
-/* 0: the file is damaged already. */
-static uint64_t choose_page(struct fs_sim *disk, const char *path, struct rng *rng)
+/* A branch, if there is one and it is to be. 0: the file is damaged already. */
+static uint64_t choose_page(struct fs_sim *disk, const char *path, bool branch, struct rng *rng)
 {
     struct bolt *bolt;
     struct bolt_tx *tx;
@@ -199,13 +204,13 @@ static uint64_t choose_page(struct fs_sim *disk, const char *path, struct rng *r
         error_free(bolt_close(bolt));
     }
     error_free(error);
-    return pages.chosen;
+    return branch && pages.branch != 0 ? pages.branch : pages.chosen;
 }
 
 /* Mostly where a little change means much. Not in a file without checksum: nobody could tell. */
 static bool choose_in_database(struct fs_sim *disk, struct rng *rng, struct flip *flip)
 {
-    enum { HEAD = 96 /* header and first elements */ };
+    enum { HEAD = 128 /* header and first elements */ };
     uint64_t pages = 0;
     for (uint64_t i = 0; i < 2; i++) {
         struct meta meta;
@@ -220,7 +225,8 @@ static bool choose_in_database(struct fs_sim *disk, struct rng *rng, struct flip
     else if (what == 1)
         flip->offset = rng_below(rng, pages) * PAGE + rng_below(rng, PAGE);
     else
-        flip->offset = choose_page(disk, flip->path, rng) * PAGE + rng_below(rng, what < 5 ? HEAD : PAGE);
+        flip->offset =
+            choose_page(disk, flip->path, what == 2, rng) * PAGE + rng_below(rng, what < 5 ? HEAD : PAGE);
     return true;
 }
 
@@ -399,12 +405,14 @@ static void turn_back(struct fs_sim *disk, const struct flip *flip)
         fs_sim_flip_bit(disk, flip->path, flip->offset, flip->bit);
 }
 
-/* Of a log it is enough to name the folder: what is missing at its end is nowhere. */
+/* Of a log it is enough to name the folder: what is missing at its end is nowhere. An image may have become
+ * the database before. */
 static void check_refusal(struct world *world, size_t member, const struct flip *flip,
                           const struct error *error)
 {
     const char *named = flip->place == FLIP_LOG ? log_folder : flip->path;
-    if (strstr(error->text, named) == NULL)
+    if (strstr(error->text, named) == NULL &&
+        !(flip->place == FLIP_IMAGE && strstr(error->text, database) != NULL))
         world_give_up(world, "m%zu refuses to start with a damaged %s and does not name it: %s", member,
                       flip->path, error->text);
 }
@@ -449,6 +457,8 @@ void flips_start(struct world *world, size_t member, uint64_t seed, bool anywher
     }
     world_tell(world, "that is %s", error == NULL ? "not read" : error->text);
     error_free(error);
+    if (anywhere && !sim_cluster_is_up(world->cluster, member) && rng_chance(&rng, 1, 4))
+        operator_replace(world, member);
     bool in_database =
         flip.place == FLIP_DATABASE || flip.place == FLIP_ROW_OF_ETCD || flip.place == FLIP_IMAGE;
     if (!sim_cluster_is_up(world->cluster, member) || !in_database) turn_back(disk, &flip);

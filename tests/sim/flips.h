@@ -2,7 +2,8 @@
  *
  * A member never serves what it has not written. It starts from a damaged file only if the bit is one that
  * nothing depends on, which the checker sees by everything being right to the end. Otherwise the start is
- * refused, with an error that names the file; the operator then puts the good file back (the bit turns back).
+ * refused, with an error that names the file; the operator then puts the good file back (the bit turns back),
+ * or replaces the member.
  *
  *     log        size, type, checksum and data of records, and the room behind them
  *     database   meta pages, page headers, elements, keys and values of rows, free pages
@@ -30,7 +31,7 @@ struct flip_counts {
 };
 
 /* Starts the member, which is down, with a bit turned that `seed` chooses. It may be down afterwards; then
- * its disk is good. `anywhere`: not only in data of the log. */
+ * its disk is good, or it is being replaced. `anywhere`: not only in data of the log. */
 void flips_start(struct world *world, size_t member, uint64_t seed, bool anywhere);
 /* One line for each place. */
 void flips_print(const struct flip_counts *counts);

@@ -70,8 +70,6 @@ void operator_change(struct world *world, struct rng *rng)
         remove_one(world, asked, rng);
 }
 
-/* ---- processes ---- */
-
 static bool is_known(const struct world *world, const char *url)
 {
     for (size_t i = 0; i < sim_cluster_members(world->cluster); i++) {
@@ -90,6 +88,77 @@ bool operator_is_without(const struct world *world, size_t member)
            !is_known(world, sim_cluster_url(world->cluster, member));
 }
 
+/* ---- replacing ---- */
+
+/* Somebody who can be asked; the number of members: nobody. */
+static size_t find_awake(const struct world *world)
+{
+    size_t i = 0;
+    while (i < sim_cluster_members(world->cluster) && (!is_awake(world, i) || world->operator.removed[i]))
+        i++;
+    return i;
+}
+
+bool operator_replaces(const struct world *world, size_t member)
+{
+    return world->operator.damaged[member];
+}
+
+bool operator_replace(struct world *world, size_t member)
+{
+    struct operator* state = & world->operator;
+    size_t asked = find_awake(world), under_way = state->to_add;
+    for (size_t i = 0; i < SIM_CLUSTER_MEMBERS_MAX; i++) under_way += state->damaged[i];
+    if (asked == sim_cluster_members(world->cluster) || under_way > 0 || state->removed[member] ||
+        cluster_voter_count(seen_by(world, asked)) <= VOTERS_MIN ||
+        sim_cluster_members(world->cluster) == SIM_CLUSTER_MEMBERS_MAX)
+        return false;
+    world_tell(world, "m%zu is to be replaced", member);
+    state->damaged[member] = state->has_added = state->has_removed = true;
+    return true;
+}
+
+void operator_end(struct world *world)
+{
+    memset(world->operator.damaged, 0, sizeof(world->operator.damaged));
+    world->operator.to_add = 0;
+}
+
+static void is_removed(struct world *world, size_t member)
+{
+    struct fate *fate = &world->faults.fates[member];
+    world_tell(world, "m%zu was removed", member);
+    world->faults.counts.members_removed++;
+    world->operator.removed[member] = true;
+    fate->restart_at = fate->resume_at = fate->crash_at = fate->heal_disk_at = INT64_MAX;
+    fate->may_fail = false;
+}
+
+/* Asks again and again: the cluster may not be able to, or the answer be lost. */
+static void replace_damaged(struct world *world)
+{
+    struct operator* state = & world->operator;
+    size_t asked = find_awake(world), next = sim_cluster_members(world->cluster);
+    if (sim_cluster_now(world->cluster) < state->next_try || asked == next) return;
+    state->next_try = sim_cluster_now(world->cluster) + SECOND / 2;
+    for (size_t i = 0; i < next; i++) {
+        uint64_t id = sim_member_id(sim_cluster_member(world->cluster, i));
+        if (!state->damaged[i]) continue;
+        if (!cluster_is_removed(seen_by(world, asked), id)) {
+            workload_remove_member(world->workload, asked, id);
+            return;
+        }
+        is_removed(world, i);
+        world->faults.counts.members_replaced++;
+        state->damaged[i] = false;
+        state->to_add++;
+    }
+    if (state->to_add > 0)
+        workload_add_member(world->workload, asked, sim_cluster_url(world->cluster, next), false);
+}
+
+/* ---- processes ---- */
+
 static void start_added(struct world *world)
 {
     size_t next = sim_cluster_members(world->cluster);
@@ -97,6 +166,7 @@ static void start_added(struct world *world)
     size_t made = sim_cluster_add(world->cluster);
     world_tell(world, "m%zu is added", made);
     world->faults.counts.members_added++;
+    if (world->operator.to_add != 0) world->operator.to_add--;
     world->faults.fates[made].restart_at = sim_cluster_now(world->cluster) + SECOND / 2;
 }
 
@@ -124,13 +194,8 @@ static void stop_removed(struct world *world)
         bool knows = sim_member_was_removed(member);
         bool is_told = is_awake(world, i) && !knows && is_told_that_it_was_removed(world, i);
         if (world->operator.removed[i] ||(!knows && !is_told)) continue;
-        world_tell(world, "m%zu was removed", i);
-        world->faults.counts.members_removed++;
         if (sim_cluster_is_up(world->cluster, i)) sim_cluster_kill(world->cluster, i);
-        world->operator.removed[i] = true;
-        struct fate *fate = &world->faults.fates[i];
-        fate->restart_at = fate->resume_at = fate->crash_at = fate->heal_disk_at = INT64_MAX;
-        fate->may_fail = false;
+        is_removed(world, i);
     }
 }
 
@@ -139,4 +204,5 @@ void operator_run(struct world *world)
     workload_cancel_change(world->workload);
     if (world->operator.has_added) start_added(world);
     if (world->operator.has_removed) stop_removed(world);
+    replace_damaged(world);
 }

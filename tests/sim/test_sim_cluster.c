@@ -44,7 +44,7 @@ static void print_totals(const struct totals *totals, double seconds)
     const struct workload_counts *counts = &totals->counts;
     const struct fault_counts *faults = &totals->fault_counts;
     printf("%llu seeds, %.2f simulated hours, %llu faults (%llu disk errors, %llu times defragmented, %llu "
-           "members added, %llu removed), %llu elections, %llu "
+           "members added, %llu removed, %llu of them replaced), %llu elections, %llu "
            "databases installed, %llu events; %llu "
            "writes "
            "acknowledged, %llu refused, %llu of unknown outcome, %llu reads, %llu keep-alives, %llu watch "
@@ -53,12 +53,13 @@ static void print_totals(const struct totals *totals, double seconds)
            (unsigned long long)totals->seeds, (double)totals->simulated_ms / 3.6e6,
            (unsigned long long)totals->faults, (unsigned long long)faults->disk_errors,
            (unsigned long long)faults->defragmented, (unsigned long long)faults->members_added,
-           (unsigned long long)faults->members_removed, (unsigned long long)totals->elections,
-           (unsigned long long)totals->installs, (unsigned long long)totals->events,
-           (unsigned long long)counts->acknowledged, (unsigned long long)counts->refused,
-           (unsigned long long)counts->unknown, (unsigned long long)counts->reads,
-           (unsigned long long)counts->keep_alives, (unsigned long long)counts->watch_responses,
-           (unsigned long long)totals->checks, (double)totals->checks / seconds * 60);
+           (unsigned long long)faults->members_removed, (unsigned long long)faults->members_replaced,
+           (unsigned long long)totals->elections, (unsigned long long)totals->installs,
+           (unsigned long long)totals->events, (unsigned long long)counts->acknowledged,
+           (unsigned long long)counts->refused, (unsigned long long)counts->unknown,
+           (unsigned long long)counts->reads, (unsigned long long)counts->keep_alives,
+           (unsigned long long)counts->watch_responses, (unsigned long long)totals->checks,
+           (double)totals->checks / seconds * 60);
     flips_print(&faults->flips);
     fflush(stdout);
 }

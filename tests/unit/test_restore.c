@@ -291,6 +291,33 @@ static void a_file_without_digest_is_taken_only_on_demand_and_then_checked(void 
     fs_sim_free(disk);
 }
 
+/* The only member's file has one wrong bit: whoever asks for it gets all the rest. */
+static void a_damaged_row_is_noticed_and_the_rest_saved_on_demand(void **state)
+{
+    (void)state;
+    struct fs_sim *disk = disk_with_snapshot(false);
+    struct fs *fs = fs_sim_fs(disk);
+    struct restore_options options = options_for(disk);
+    struct snapshot_status status;
+    struct buf content = {0};
+    struct backend *backend;
+    must(fs_read_file(fs, saved, MAP_SIZE, &content));
+    const uint8_t *row = memmem(content.data, content.size, "k007", 4);
+    assert_non_null(row);
+    assert_true(fs_sim_flip_bit(disk, saved, (uint64_t)(row - content.data), 3));
+    buf_deinit(&content);
+    must_fail(snapshot_file_status(fs, saved, &status), ERROR_CORRUPT, "the checksum of all rows");
+    must_fail(backend_open(fs, saved, &(const struct backend_options){.initial_map_size = MAP_SIZE},
+                           &backend),
+              ERROR_CORRUPT, "open /saved.db: its rows are not those that were written");
+    options.skip_hash_check = true;
+    must(member_restore(&options));
+    must(backend_open(fs, "/restored/member/snap/db",
+                      &(const struct backend_options){.initial_map_size = MAP_SIZE}, &backend));
+    must(backend_close(backend));
+    fs_sim_free(disk);
+}
+
 /* A power cut leaves a whole directory, or one that no server takes for a member's. */
 static bool try_power_cut(void *context, enum fs_sim_operation operation, const char *name)
 {
@@ -380,6 +407,7 @@ int main(void)
         cmocka_unit_test(a_raised_revision_is_the_newest_and_compacted),
         cmocka_unit_test(what_is_wrong_is_refused_by_name),
         cmocka_unit_test(a_file_without_digest_is_taken_only_on_demand_and_then_checked),
+        cmocka_unit_test(a_damaged_row_is_noticed_and_the_rest_saved_on_demand),
         cmocka_unit_test(a_power_cut_leaves_all_or_no_log),
         cmocka_unit_test(a_failing_disk_leaves_nothing),
         cmocka_unit_test(the_storage_version_goes_down_and_up_again),
