@@ -3,18 +3,10 @@
 #include "api/message.h"
 #include "base/memory.h"
 #include "raft/codec.h"
+#include "tests/unit/expect.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
-
-static void must(struct error *error)
-{
-    if (error != NULL) fail_msg("unexpected error: %s", error->text);
-}
 
 /* ---- what the cluster tells ---- */
 

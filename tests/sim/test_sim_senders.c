@@ -2,15 +2,12 @@
 #include "api/message.h"
 #include "base/memory.h"
 #include "sim/sim_member.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
+#include "tests/unit/expect.h"
 
 #include "rpc.pb-c.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 
 enum {
     MEMBERS = 40,
@@ -37,11 +34,6 @@ struct leader {
     size_t sent_at_once, sent_most, sent;
     bool has_snapshot[MEMBERS];
 };
-
-static void must(struct error *error)
-{
-    if (error != NULL) fail_msg("unexpected error: %s", error->text);
-}
 
 static size_t number_of(struct leader *leader, uint64_t id)
 {

@@ -4,13 +4,10 @@
 #include "base/memory.h"
 #include "storage/snap.h"
 #include "story.h"
+#include "tests/unit/expect.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 enum {
     MANY = 300, /* entries, more than is kept */
@@ -21,15 +18,13 @@ enum {
     ITS_OPERATIONS = 15,
 };
 
-static void must(struct error *error)
-{
-    if (error != NULL) fail_msg("unexpected error: %s", error->text);
-}
-
 /* Three members, of which one was cut off while much was written. */
 struct absence {
     struct story *story;
     size_t leader, away;
+    /* The database that was caught on its way to it, if one was. */
+    struct raft_message message;
+    struct blob *image;
 };
 
 static struct absence begin_absence(uint64_t seed)
@@ -51,9 +46,19 @@ static void write_much(struct absence *absence)
     story_fill(absence->story, absence->leader, 0, MANY);
 }
 
+static struct sim_member *member_away(const struct absence *absence)
+{
+    return sim_cluster_member(absence->story->cluster, absence->away);
+}
+
 static uint64_t installs(const struct absence *absence)
 {
-    return sim_member_installs(sim_cluster_member(absence->story->cluster, absence->away));
+    return sim_member_installs(member_away(absence));
+}
+
+static void wait_equal(const struct absence *absence)
+{
+    story_wait_equal(absence->story, absence->leader, absence->away);
 }
 
 static void come_back(struct absence *absence)
@@ -61,14 +66,37 @@ static void come_back(struct absence *absence)
     uint64_t before = installs(absence);
     story_isolate(absence->story, absence->away, false);
     absence->leader = story_leader(absence->story);
-    story_wait_equal(absence->story, absence->leader, absence->away);
+    wait_equal(absence);
     assert_true(installs(absence) > before);
+}
+
+/* Reachable again, and not yet back. */
+static void catch_image(struct absence *absence)
+{
+    story_isolate(absence->story, absence->away, false);
+    story_catch_image(absence->story, absence->away, &absence->message, &absence->image);
+}
+
+static struct absence begin_with_image(uint64_t seed)
+{
+    struct absence absence = begin_absence(seed);
+    go_away(&absence);
+    write_much(&absence);
+    catch_image(&absence);
+    return absence;
+}
+
+static void absence_deinit(struct absence *absence)
+{
+    raft_message_deinit(&absence->message);
+    blob_unref(absence->image);
+    story_free(absence->story);
 }
 
 static void end(struct absence *absence)
 {
     assert_int_equal(story_hash(absence->story, absence->away), story_hash(absence->story, absence->leader));
-    story_free(absence->story);
+    absence_deinit(absence);
 }
 
 /* ---- what was there ---- */
@@ -92,7 +120,7 @@ static void its_state_is_the_clusters(void **state)
 static void move_leader(struct absence *absence)
 {
     Etcdserverpb__MoveLeaderRequest move = ETCDSERVERPB__MOVE_LEADER_REQUEST__INIT;
-    move.targetid = sim_member_id(sim_cluster_member(absence->story->cluster, absence->away));
+    move.targetid = sim_member_id(member_away(absence));
     assert_non_null(story_ask(absence->story, absence->leader, NODE_MOVE_LEADER, &move.base));
     assert_int_equal(story_leader(absence->story), absence->away);
 }
@@ -106,7 +134,7 @@ static void it_can_lead_afterwards(void **state)
     come_back(&absence);
     move_leader(&absence);
     story_fill(absence.story, absence.away, MANY, 10);
-    story_wait_equal(absence.story, absence.leader, absence.away);
+    wait_equal(&absence);
     end(&absence);
 }
 
@@ -119,7 +147,7 @@ static void it_starts_again_from_what_it_received(void **state)
     come_back(&absence);
     sim_cluster_crash(absence.story->cluster, absence.away, FS_SIM_LOSE_ALL);
     story_start(absence.story, absence.away);
-    story_wait_equal(absence.story, absence.leader, absence.away);
+    wait_equal(&absence);
     assert_int_equal(installs(&absence), 1);
     end(&absence);
 }
@@ -146,7 +174,7 @@ static void watchers_miss_nothing_and_get_nothing_twice(void **state)
     struct absence absence = begin_absence(4);
     struct story_watch now = {0}, old = {0}, future = {0};
     story_fill(absence.story, absence.leader, 0, 20);
-    story_wait_equal(absence.story, absence.leader, absence.away);
+    wait_equal(&absence);
     int64_t revision = story_status(absence.story, absence.away).revision;
     story_watch(absence.story, &old, absence.away, 2);
     story_watch(absence.story, &now, absence.away, 0);
@@ -155,7 +183,7 @@ static void watchers_miss_nothing_and_get_nothing_twice(void **state)
     write_much(&absence);
     come_back(&absence);
     story_fill(absence.story, absence.leader, 0, 100);
-    story_wait_equal(absence.story, absence.leader, absence.away);
+    wait_equal(&absence);
     must_be_every_revision(absence.story, &old, 2);
     must_be_every_revision(absence.story, &now, revision + 1);
     must_be_every_revision(absence.story, &future, revision + MANY + 50);
@@ -174,7 +202,7 @@ static void watchers_below_the_compaction_are_told_so(void **state)
     struct absence absence = begin_absence(5);
     struct story_watch behind = {0}, future = {0};
     int64_t revision = story_put(absence.story, absence.leader, "a", "b", 0);
-    story_wait_equal(absence.story, absence.leader, absence.away);
+    wait_equal(&absence);
     story_watch(absence.story, &behind, absence.away, 0);
     story_watch(absence.story, &future, absence.away, revision + MANY);
     go_away(&absence);
@@ -192,25 +220,17 @@ static void watchers_below_the_compaction_are_told_so(void **state)
 static void a_watcher_created_while_it_installs_gets_what_comes_after_what_it_was_told(void **state)
 {
     (void)state;
-    struct absence absence = begin_absence(6);
+    struct absence absence = begin_with_image(6);
     struct story_watch watch = {0};
-    struct raft_message message;
-    struct blob *image;
-    go_away(&absence);
-    write_much(&absence);
-    story_isolate(absence.story, absence.away, false);
-    story_catch_image(absence.story, absence.away, &message, &image);
-    struct sim_member *away = sim_cluster_member(absence.story->cluster, absence.away);
+    struct sim_member *away = member_away(&absence);
     sim_member_set_write_time(away, 50 * STORY_MILLISECOND);
-    must(sim_member_receive(away, &message, image));
+    must(sim_member_receive(away, &absence.message, absence.image));
     story_run(absence.story, 20 * STORY_MILLISECOND);
     assert_int_equal(installs(&absence), 0);
     story_watch(absence.story, &watch, absence.away, 0);
     assert_true(watch.created_at < MANY);
-    story_wait_equal(absence.story, absence.leader, absence.away);
+    wait_equal(&absence);
     must_be_every_revision(absence.story, &watch, watch.created_at + 1);
-    raft_message_deinit(&message);
-    blob_unref(image);
     end(&absence);
 }
 
@@ -251,7 +271,7 @@ static void leases_are_those_of_the_cluster(void **state)
     Etcdserverpb__LeaseRevokeRequest revoke = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
     int64_t revoked = grant(story, absence.leader, 1000);
     story_put(story, absence.leader, "revoked", "1", revoked);
-    story_wait_equal(story, absence.leader, absence.away);
+    wait_equal(&absence);
     go_away(&absence);
     absence.leader = story_leader(story);
     int64_t made = grant(story, absence.leader, 20);
@@ -268,7 +288,7 @@ static void leases_are_those_of_the_cluster(void **state)
     assert_non_null(story_get(story, absence.away, "kept", false));
     story_until(story, is_gone, &absence);
     assert_null(story_get(story, absence.away, "kept", false));
-    story_wait_equal(story, absence.leader, absence.away);
+    wait_equal(&absence);
     end(&absence);
 }
 
@@ -281,17 +301,14 @@ static void a_long_read_begins_again(void **state)
     enum { KEYS = 2500 };
     struct story *story = story_new(8, 3, SNAPSHOT_NEVER, 1);
     struct absence absence = {.story = story, .leader = story_leader(story)};
-    struct raft_message message;
-    struct blob *image;
     absence.away = (absence.leader + 1) % 3;
     story_fill(story, absence.leader, 0, KEYS);
-    story_wait_equal(story, absence.leader, absence.away);
+    wait_equal(&absence);
     go_away(&absence);
     absence.leader = story_leader(story);
     story_fill(story, absence.leader, KEYS, MANY);
-    story_isolate(story, absence.away, false);
-    story_catch_image(story, absence.away, &message, &image);
-    struct sim_member *away = sim_cluster_member(story->cluster, absence.away);
+    catch_image(&absence);
+    struct sim_member *away = member_away(&absence);
     Etcdserverpb__RangeRequest range = ETCDSERVERPB__RANGE_REQUEST__INIT;
     range.key = message_binary(BYTES_LITERAL("k"));
     range.range_end = message_binary(BYTES_LITERAL("l"));
@@ -299,15 +316,13 @@ static void a_long_read_begins_again(void **state)
     story_submit(story, absence.away, NODE_RANGE, &range.base);
     must(sim_member_run(away, sim_member_now(away)));
     assert_false(story->answered);
-    must(sim_member_receive(away, &message, image));
+    must(sim_member_receive(away, &absence.message, absence.image));
     const Etcdserverpb__RangeResponse *response = story_answer(story);
     assert_non_null(response);
     assert_int_equal(installs(&absence), 1);
     assert_int_equal(response->n_kvs, KEYS + MANY);
     assert_int_equal(response->header->revision, story_status(story, absence.leader).revision);
-    raft_message_deinit(&message);
-    blob_unref(image);
-    story_wait_equal(story, absence.leader, absence.away);
+    wait_equal(&absence);
     end(&absence);
 }
 
@@ -315,23 +330,15 @@ static void a_long_read_begins_again(void **state)
 static void nothing_is_read_while_it_installs(void **state)
 {
     (void)state;
-    struct absence absence = begin_absence(9);
-    struct raft_message message;
-    struct blob *image;
-    go_away(&absence);
-    write_much(&absence);
-    story_isolate(absence.story, absence.away, false);
-    story_catch_image(absence.story, absence.away, &message, &image);
-    struct sim_member *away = sim_cluster_member(absence.story->cluster, absence.away);
+    struct absence absence = begin_with_image(9);
+    struct sim_member *away = member_away(&absence);
     sim_member_set_write_time(away, 100 * STORY_MILLISECOND);
-    must(sim_member_receive(away, &message, image));
+    must(sim_member_receive(away, &absence.message, absence.image));
     story_run(absence.story, 10 * STORY_MILLISECOND);
     assert_int_equal(installs(&absence), 0);
     assert_non_null(story_get(absence.story, absence.away, "k00299", true));
     assert_int_equal(installs(&absence), 1);
-    raft_message_deinit(&message);
-    blob_unref(image);
-    story_wait_equal(absence.story, absence.leader, absence.away);
+    wait_equal(&absence);
     end(&absence);
 }
 
@@ -346,26 +353,18 @@ static uint64_t first_index(struct absence *absence)
 static void the_log_stays_while_a_snapshot_travels(void **state)
 {
     (void)state;
-    struct absence absence = begin_absence(10);
-    struct raft_message message;
-    struct blob *image;
-    go_away(&absence);
-    write_much(&absence);
-    story_isolate(absence.story, absence.away, false);
-    story_catch_image(absence.story, absence.away, &message, &image);
+    struct absence absence = begin_with_image(10);
     uint64_t first = first_index(&absence);
     story_fill(absence.story, absence.leader, 0, MANY);
-    story_wait_equal(absence.story, absence.leader, absence.away);
+    wait_equal(&absence);
     assert_int_equal(installs(&absence), 1);
     story_fill(absence.story, absence.leader, 0, MANY);
     assert_int_equal(first_index(&absence), first);
     story_run(absence.story, 31 * STORY_SECOND);
     story_fill(absence.story, absence.leader, 0, MANY);
     assert_true(first_index(&absence) > first + MANY);
-    story_wait_equal(absence.story, absence.leader, absence.away);
+    wait_equal(&absence);
     assert_int_equal(installs(&absence), 1);
-    raft_message_deinit(&message);
-    blob_unref(image);
     end(&absence);
 }
 
@@ -378,40 +377,24 @@ static bool was_refused(struct story *story, void *context)
 static void a_transfer_that_breaks_is_tried_again(void **state)
 {
     (void)state;
-    struct absence absence = begin_absence(11);
-    struct raft_message message;
-    struct blob *image;
-    go_away(&absence);
-    write_much(&absence);
-    story_isolate(absence.story, absence.away, false);
-    story_catch_image(absence.story, absence.away, &message, &image);
+    struct absence absence = begin_with_image(11);
     go_away(&absence);
     story_until(absence.story, was_refused, NULL);
     come_back(&absence);
-    raft_message_deinit(&message);
-    blob_unref(image);
     end(&absence);
 }
 
 static void the_receiver_may_be_removed_meanwhile(void **state)
 {
     (void)state;
-    struct absence absence = begin_absence(12);
+    struct absence absence = begin_with_image(12);
     struct story *story = absence.story;
     Etcdserverpb__MemberRemoveRequest remove = ETCDSERVERPB__MEMBER_REMOVE_REQUEST__INIT;
-    struct raft_message message;
-    struct blob *image;
-    go_away(&absence);
-    write_much(&absence);
-    story_isolate(story, absence.away, false);
-    story_catch_image(story, absence.away, &message, &image);
-    remove.id = sim_member_id(sim_cluster_member(story->cluster, absence.away));
+    remove.id = sim_member_id(member_away(&absence));
     assert_non_null(story_ask(story, absence.leader, NODE_MEMBER_REMOVE, &remove.base));
     story_run(story, 10 * STORY_SECOND);
     story_fill(story, absence.leader, 0, 10);
-    raft_message_deinit(&message);
-    blob_unref(image);
-    story_free(story);
+    absence_deinit(&absence);
 }
 
 /* ---- members ---- */
@@ -431,8 +414,8 @@ static size_t join(struct absence *absence, bool as_learner)
     uint64_t id = response->member->id;
     absence->away = sim_cluster_add(story->cluster);
     story_start(story, absence->away);
-    assert_true(sim_member_id(sim_cluster_member(story->cluster, absence->away)) == id);
-    story_wait_equal(story, absence->leader, absence->away);
+    assert_true(sim_member_id(member_away(absence)) == id);
+    wait_equal(absence);
     assert_int_equal(installs(absence), 1);
     story_run(absence->story, 31 * STORY_SECOND); /* the log need not be kept for it any more */
     return absence->away;
@@ -453,8 +436,7 @@ static bool is_published(struct story *story, void *context)
 {
     const struct absence *absence = context;
     const struct cluster *cluster = node_cluster(story_node(story, absence->leader));
-    const struct cluster_member *member =
-        cluster_member(cluster, sim_member_id(sim_cluster_member(story->cluster, absence->away)));
+    const struct cluster_member *member = cluster_member(cluster, sim_member_id(member_away(absence)));
     return member != NULL && member->name[0] != '\0';
 }
 
@@ -466,13 +448,13 @@ static void a_member_that_joins_gets_its_first_state_by_snapshot(void **state)
     assert_int_equal(join(&absence, false), 3);
     must_know_the_same_members(&absence);
     story_until(absence.story, is_published, &absence);
-    story_wait_equal(absence.story, absence.leader, absence.away);
+    wait_equal(&absence);
     must_know_the_same_members(&absence);
     assert_non_null(story_get(absence.story, absence.away, "k00299", true));
     /* Its vote counts: of the four, two others are down. */
     sim_cluster_kill(absence.story->cluster, (absence.leader + 1) % 3);
     story_put(absence.story, absence.leader, "with", "three", 0);
-    story_wait_equal(absence.story, absence.leader, absence.away);
+    wait_equal(&absence);
     end(&absence);
 }
 
@@ -496,7 +478,7 @@ static void a_member_added_just_before_a_power_cut_can_join(void **state)
     story_start(story, absence.away);
     absence.leader = story_leader(story);
     assert_int_equal(absence.leader, 0);
-    story_wait_equal(story, absence.leader, absence.away);
+    wait_equal(&absence);
     assert_int_equal(installs(&absence), 1);
     end(&absence);
 }
@@ -504,7 +486,7 @@ static void a_member_added_just_before_a_power_cut_can_join(void **state)
 static const void *promote(struct absence *absence)
 {
     Etcdserverpb__MemberPromoteRequest promote = ETCDSERVERPB__MEMBER_PROMOTE_REQUEST__INIT;
-    promote.id = sim_member_id(sim_cluster_member(absence->story->cluster, absence->away));
+    promote.id = sim_member_id(member_away(absence));
     return story_ask(absence->story, absence->leader, NODE_MEMBER_PROMOTE, &promote.base);
 }
 
@@ -523,12 +505,12 @@ static void a_learner_is_promoted_once_it_has_its_snapshot(void **state)
     come_back(&absence);
     assert_true(story_status(absence.story, absence.away).is_learner);
     assert_non_null(promote(&absence));
-    story_wait_equal(absence.story, absence.leader, absence.away);
+    wait_equal(&absence);
     assert_false(story_status(absence.story, absence.away).is_learner);
     must_know_the_same_members(&absence);
     move_leader(&absence);
     story_put(absence.story, absence.away, "led by", "it", 0);
-    story_wait_equal(absence.story, absence.leader, absence.away);
+    wait_equal(&absence);
     end(&absence);
 }
 
@@ -558,7 +540,7 @@ static void it_learns_who_was_removed_meanwhile(void **state)
     write_much(&absence);
     size_t joined = join(&absence, false);
     absence.away = (absence.leader + 1) % 3;
-    story_wait_equal(absence.story, absence.leader, absence.away);
+    wait_equal(&absence);
     go_away(&absence);
     absence.leader = story_leader(absence.story);
     if (absence.leader == joined) absence.leader = (absence.away + 1) % 3;
@@ -598,24 +580,20 @@ static void alarms_are_those_of_the_cluster(void **state)
 static void a_second_snapshot_waits_for_the_first(void **state)
 {
     (void)state;
-    struct absence absence = begin_absence(13);
+    struct absence absence = begin_with_image(13);
     struct story *story = absence.story;
-    struct raft_message first, second;
-    struct blob *first_image, *second_image;
-    go_away(&absence);
-    write_much(&absence);
-    story_isolate(story, absence.away, false);
-    story_catch_image(story, absence.away, &first, &first_image);
+    struct raft_message second;
+    struct blob *second_image;
     go_away(&absence);
     story_until(story, was_refused, NULL);
     absence.leader = story_leader(story);
     story_fill(story, absence.leader, 0, MANY);
     story_isolate(story, absence.away, false);
     story_catch_image(story, absence.away, &second, &second_image);
-    assert_true(second.snapshot->index > first.snapshot->index);
-    struct sim_member *away = sim_cluster_member(story->cluster, absence.away);
+    assert_true(second.snapshot->index > absence.message.snapshot->index);
+    struct sim_member *away = member_away(&absence);
     sim_member_set_write_time(away, 20 * STORY_MILLISECOND);
-    must(sim_member_receive(away, &first, first_image));
+    must(sim_member_receive(away, &absence.message, absence.image));
     story_run(story, 60 * STORY_MILLISECOND);
     must(sim_member_receive(away, &second, second_image));
     assert_int_equal(installs(&absence), 0);
@@ -623,11 +601,9 @@ static void a_second_snapshot_waits_for_the_first(void **state)
         must(sim_member_purge(away));
         story_run(story, 20 * STORY_MILLISECOND);
     }
-    story_wait_equal(story, absence.leader, absence.away);
+    wait_equal(&absence);
     assert_int_equal(installs(&absence), 2);
-    raft_message_deinit(&first);
     raft_message_deinit(&second);
-    blob_unref(first_image);
     blob_unref(second_image);
     end(&absence);
 }
@@ -636,8 +612,7 @@ static bool file_exists(struct absence *absence, uint64_t index)
 {
     bool exists = false;
     char *path = snap_database_path("/member/member/snap", index);
-    must(fs_exists(fs_sim_fs(sim_member_disk(sim_cluster_member(absence->story->cluster, absence->away))),
-                   path, &exists));
+    must(fs_exists(fs_sim_fs(sim_member_disk(member_away(absence))), path, &exists));
     free(path);
     return exists;
 }
@@ -646,51 +621,35 @@ static bool file_exists(struct absence *absence, uint64_t index)
 static void a_late_snapshot_is_ignored_and_its_file_removed(void **state)
 {
     (void)state;
-    struct absence absence = begin_absence(14);
-    struct raft_message message;
-    struct blob *image;
-    go_away(&absence);
-    write_much(&absence);
-    story_isolate(absence.story, absence.away, false);
-    story_catch_image(absence.story, absence.away, &message, &image);
+    struct absence absence = begin_with_image(14);
     come_back(&absence);
     story_fill(absence.story, absence.leader, 0, 5);
-    story_wait_equal(absence.story, absence.leader, absence.away);
-    struct sim_member *away = sim_cluster_member(absence.story->cluster, absence.away);
-    must(sim_member_receive(away, &message, image));
-    assert_true(file_exists(&absence, message.snapshot->index));
+    wait_equal(&absence);
+    struct sim_member *away = member_away(&absence);
+    must(sim_member_receive(away, &absence.message, absence.image));
+    assert_true(file_exists(&absence, absence.message.snapshot->index));
     story_run(absence.story, STORY_SECOND);
     assert_int_equal(installs(&absence), 1);
     must(sim_member_purge(away));
-    assert_false(file_exists(&absence, message.snapshot->index));
-    raft_message_deinit(&message);
-    blob_unref(image);
+    assert_false(file_exists(&absence, absence.message.snapshot->index));
     end(&absence);
 }
 
 static void a_damaged_image_is_refused(void **state)
 {
     (void)state;
-    struct absence absence = begin_absence(15);
-    struct raft_message message;
-    struct blob *image;
-    go_away(&absence);
-    write_much(&absence);
-    story_isolate(absence.story, absence.away, false);
-    story_catch_image(absence.story, absence.away, &message, &image);
-    struct sim_member *away = sim_cluster_member(absence.story->cluster, absence.away);
-    struct blob *part = blob_from(bytes_of(image->data, image->size - 1));
-    struct error *error = sim_member_receive(away, &message, part);
+    struct absence absence = begin_with_image(15);
+    struct sim_member *away = member_away(&absence);
+    struct blob *part = blob_from(bytes_of(absence.image->data, absence.image->size - 1));
+    struct error *error = sim_member_receive(away, &absence.message, part);
     assert_non_null(error);
     error_free(error);
-    assert_false(file_exists(&absence, message.snapshot->index));
-    message.snapshot->index++;
-    error = sim_member_receive(away, &message, image);
+    assert_false(file_exists(&absence, absence.message.snapshot->index));
+    absence.message.snapshot->index++;
+    error = sim_member_receive(away, &absence.message, absence.image);
     assert_non_null(error);
     error_free(error);
     blob_unref(part);
-    raft_message_deinit(&message);
-    blob_unref(image);
     come_back(&absence);
     end(&absence);
 }
@@ -718,18 +677,11 @@ static bool fell_or_caught_up(struct story *story, void *context)
 static bool fall_at(uint64_t operation)
 {
     static const enum fs_sim_crash_mode modes[] = {FS_SIM_LOSE_ALL, FS_SIM_RANDOM, FS_SIM_KEEP_ALL};
-    struct absence absence = begin_absence(16);
+    struct absence absence = begin_with_image(16);
     struct falling falling = {.absence = &absence};
-    struct raft_message message;
-    struct blob *image;
-    go_away(&absence);
-    write_much(&absence);
-    story_isolate(absence.story, absence.away, false);
-    story_catch_image(absence.story, absence.away, &message, &image);
-    struct fs_sim *disk = sim_member_disk(sim_cluster_member(absence.story->cluster, absence.away));
+    struct fs_sim *disk = sim_member_disk(member_away(&absence));
     fs_sim_cut_power_after(disk, operation);
-    struct error *error =
-        sim_member_receive(sim_cluster_member(absence.story->cluster, absence.away), &message, image);
+    struct error *error = sim_member_receive(member_away(&absence), &absence.message, absence.image);
     if (error == NULL)
         story_until(absence.story, fell_or_caught_up, &falling);
     else
@@ -738,10 +690,8 @@ static bool fall_at(uint64_t operation)
     sim_cluster_crash(absence.story->cluster, absence.away, modes[operation % 3]);
     story_start(absence.story, absence.away);
     absence.leader = story_leader(absence.story);
-    story_wait_equal(absence.story, absence.leader, absence.away);
-    assert_false(file_exists(&absence, message.snapshot->index));
-    raft_message_deinit(&message);
-    blob_unref(image);
+    wait_equal(&absence);
+    assert_false(file_exists(&absence, absence.message.snapshot->index));
     end(&absence);
     return falling.fell;
 }
@@ -757,7 +707,7 @@ static void a_damaged_snapshot_file_is_named_at_every_start(void **state)
     come_back(&absence);
     struct sim_cluster *cluster = absence.story->cluster;
     sim_cluster_crash(cluster, absence.away, FS_SIM_LOSE_ALL);
-    struct fs_sim *disk = sim_member_disk(sim_cluster_member(cluster, absence.away));
+    struct fs_sim *disk = sim_member_disk(member_away(&absence));
     char **names, *path = NULL;
     size_t count;
     uint64_t term, index;
@@ -782,7 +732,7 @@ static void a_damaged_snapshot_file_is_named_at_every_start(void **state)
     free(broken);
     free(path);
     story_start(absence.story, absence.away);
-    story_wait_equal(absence.story, absence.leader, absence.away);
+    wait_equal(&absence);
     end(&absence);
 }
 

@@ -1,31 +1,18 @@
 /* Defragmentation on a simulated disk: what is there stays there, whatever happens. */
 #include "base/memory.h"
 #include "bolt/bolt.h"
-#include "storage/backend.h"
 #include "storage/fs_sim.h"
+#include "tests/unit/backend_fixture.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 enum { ROWS = 400, VALUE_SIZE = 300 };
 
-static const struct backend_options small_map = {.initial_map_size = 1 << 26};
 static const char *const path = "/db";
-
-static void must(struct error *error)
-{
-    if (error == NULL) return;
-    print_error("%s\n", error->text);
-    error_free(error);
-    fail();
-}
 
 static struct fs_sim *new_disk(uint64_t seed)
 {
@@ -51,14 +38,6 @@ static void delete_row(struct backend *backend, uint64_t number)
 {
     uint8_t key[17];
     backend_delete(backend, BUCKET_KEY, row_key(number, key));
-}
-
-static void commit(struct backend *backend)
-{
-    struct backend_batch *batch = backend_seal(backend);
-    if (batch == NULL) return;
-    must(backend_commit(backend, batch));
-    must(backend_committed(backend, batch));
 }
 
 /* ROWS rows of which every tenth is left, and consistent index 7. */
