@@ -11,6 +11,7 @@
 #define TESTS_FUZZ_FUZZ_H
 
 #include "base/buf.h"
+#include "base/error.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,5 +30,12 @@ bool fuzz_seed(size_t number, struct buf *out) __attribute__((weak));
             abort();                                                                                         \
         }                                                                                                    \
     } while (0)
+
+/* The call must succeed. */
+static inline void fuzz_must(struct error *error)
+{
+    if (error != NULL) fprintf(stderr, "%s\n", error->text);
+    FUZZ_CHECK(error == NULL);
+}
 
 #endif

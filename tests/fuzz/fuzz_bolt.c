@@ -12,18 +12,12 @@ enum { LARGEST = 1 << 20 };
 
 static const char *const path = "/db";
 
-static void must(struct error *error)
-{
-    if (error != NULL) fprintf(stderr, "%s\n", error->text);
-    FUZZ_CHECK(error == NULL);
-}
-
 static void write_file(struct fs *fs, const uint8_t *data, size_t size)
 {
     struct fs_file *file;
-    must(fs_open(fs, path, FS_WRITE | FS_CREATE | FS_TRUNCATE, &file));
-    must(fs_file_pwrite(file, data, size, 0));
-    must(fs_file_close(file));
+    fuzz_must(fs_open(fs, path, FS_WRITE | FS_CREATE | FS_TRUNCATE, &file));
+    fuzz_must(fs_file_pwrite(file, data, size, 0));
+    fuzz_must(fs_file_close(file));
 }
 
 static void torture(const uint8_t *data, size_t size)
@@ -71,10 +65,10 @@ static void put_rows(struct bolt_tx *tx, const char *name, unsigned rows, size_t
 {
     struct bolt_bucket bucket;
     uint8_t key[17] = {0}, value[4000] = {0};
-    must(bolt_bucket_create(tx, bytes_from_string(name), &bucket));
+    fuzz_must(bolt_bucket_create(tx, bytes_from_string(name), &bucket));
     for (unsigned i = 0; i < rows; i++) {
         be64_put(key, i);
-        must(bolt_put(&bucket, bytes_of(key, sizeof(key)), bytes_of(value, value_size)));
+        fuzz_must(bolt_put(&bucket, bytes_of(key, sizeof(key)), bytes_of(value, value_size)));
     }
 }
 
@@ -95,18 +89,18 @@ bool fuzz_seed(size_t number, struct buf *out)
     struct fs_sim *sim = fs_sim_new(&(struct fs_sim_options){.seed = 1, .file_size = 64 << 20});
     struct bolt *db;
     struct bolt_tx *tx;
-    must(bolt_open(fs_sim_fs(sim), path, &(struct bolt_options){.page_size = PAGE_SIZE_MIN}, &db));
+    fuzz_must(bolt_open(fs_sim_fs(sim), path, &(struct bolt_options){.page_size = PAGE_SIZE_MIN}, &db));
     for (unsigned commit = 0; commit < 2; commit++) {
-        must(bolt_begin_write(db, &tx));
+        fuzz_must(bolt_begin_write(db, &tx));
         write_seed(tx, number);
-        must(bolt_commit(tx));
+        fuzz_must(bolt_commit(tx));
     }
-    must(bolt_begin_read(db, &tx));
+    fuzz_must(bolt_begin_read(db, &tx));
     size_t size = (size_t)bolt_size(tx), read;
-    must(bolt_image_read(tx, 0, buf_reserve(out, size), size, &read));
+    fuzz_must(bolt_image_read(tx, 0, buf_reserve(out, size), size, &read));
     out->size += read;
     bolt_end_read(tx);
-    must(bolt_close(db));
+    fuzz_must(bolt_close(db));
     fs_sim_free(sim);
     return true;
 }

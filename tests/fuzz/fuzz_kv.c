@@ -26,12 +26,6 @@ struct member {
 
 static const struct kv_header header = {1, 2, 3};
 
-static void no_error(struct error *error)
-{
-    if (error != NULL) fprintf(stderr, "%s\n", error->text);
-    FUZZ_CHECK(error == NULL);
-}
-
 static bool lease_exists(void *context, int64_t lease)
 {
     (void)context;
@@ -53,10 +47,10 @@ static void lease_detach(void *context, struct bytes key)
 static void member_init(struct member *member, size_t slice)
 {
     member->sim = fs_sim_new(&(struct fs_sim_options){.seed = 1, .file_size = 1 << 24});
-    no_error(backend_open(fs_sim_fs(member->sim), "/db",
-                          &(struct backend_options){.initial_map_size = 1 << 24}, &member->backend));
+    fuzz_must(backend_open(fs_sim_fs(member->sim), "/db",
+                           &(struct backend_options){.initial_map_size = 1 << 24}, &member->backend));
     struct mvcc_options options = {.leases = {NULL, lease_exists, lease_attach, lease_detach}};
-    no_error(mvcc_open(member->backend, &options, &member->store));
+    fuzz_must(mvcc_open(member->backend, &options, &member->store));
     kv_init(&member->kv, member->store);
     member->slice = slice;
 }
@@ -64,7 +58,7 @@ static void member_init(struct member *member, size_t slice)
 static void member_deinit(struct member *member)
 {
     mvcc_close(member->store);
-    no_error(backend_close(member->backend));
+    fuzz_must(backend_close(member->backend));
     fs_sim_free(member->sim);
 }
 
@@ -121,7 +115,7 @@ static enum api_error compact(struct member *member, const Etcdserverpb__Compact
     enum mvcc_status status = mvcc_compact_start(member->store, request->revision);
     while (mvcc_compact_pending(member->store)) {
         int64_t finished;
-        no_error(mvcc_compact_step(member->store, member->slice, &finished));
+        fuzz_must(mvcc_compact_step(member->store, member->slice, &finished));
     }
     return status == MVCC_OK ? API_OK : API_ERROR_COMPACTED;
 }
@@ -133,16 +127,16 @@ static enum api_error execute(struct member *member, enum step_kind kind, const 
     int64_t before = mvcc_revision(member->store);
     switch (kind) {
     case STEP_PUT:
-        no_error(kv_put(&member->kv, request, &header, response, &status));
+        fuzz_must(kv_put(&member->kv, request, &header, response, &status));
         break;
     case STEP_DELETE:
-        no_error(kv_delete_range(&member->kv, request, &header, response, &status));
+        fuzz_must(kv_delete_range(&member->kv, request, &header, response, &status));
         break;
     case STEP_RANGE:
-        no_error(kv_range(&member->kv, request, &header, response, NULL, &status));
+        fuzz_must(kv_range(&member->kv, request, &header, response, NULL, &status));
         break;
     case STEP_TXN:
-        no_error(kv_txn(&member->kv, request, &header, response, &status));
+        fuzz_must(kv_txn(&member->kv, request, &header, response, &status));
         break;
     default:
         return compact(member, request);
@@ -162,7 +156,7 @@ static void check_slices(struct member *member, const Etcdserverpb__RangeRequest
     FUZZ_CHECK(status == expected && (job != NULL) == (status == API_OK));
     if (job == NULL) return;
     struct buf sliced = {0};
-    for (bool done = false; !done;) no_error(kv_range_step(job, member->slice, &done));
+    for (bool done = false; !done;) fuzz_must(kv_range_step(job, member->slice, &done));
     struct blob_list pieces = {0};
     kv_range_finish(job, &pieces);
     for (size_t i = 0; i < pieces.count; i++) buf_append_bytes(&sliced, blob_bytes(pieces.items[i]));
@@ -198,7 +192,7 @@ static struct mvcc_hash hash_of(struct member *member)
     struct mvcc_hash_job *job;
     struct mvcc_hash hash;
     FUZZ_CHECK(mvcc_hash_begin(member->store, 0, &job) == MVCC_OK);
-    for (bool done = false; !done;) no_error(mvcc_hash_step(job, member->slice, &done));
+    for (bool done = false; !done;) fuzz_must(mvcc_hash_step(job, member->slice, &done));
     mvcc_hash_finish(job, &hash);
     return hash;
 }

@@ -16,13 +16,6 @@ enum shape { ONE_SEGMENT, TWO_SEGMENTS, RECORDS, SHAPES };
 
 static const char directory[] = "/wal";
 
-static void must(struct error *error)
-{
-    if (error == NULL) return;
-    fprintf(stderr, "%s\n", error->text);
-    abort();
-}
-
 static struct wal_options options_for(struct fs_sim *sim)
 {
     return (struct wal_options){.fs = fs_sim_fs(sim), .logger = &log_discard, .segment_size = SEGMENT_SIZE};
@@ -32,9 +25,9 @@ static void put_file(struct fs *fs, uint64_t sequence, uint64_t index, struct by
 {
     char *path = wal_segment_path(directory, sequence, index);
     struct fs_file *file = NULL;
-    must(fs_open(fs, path, FS_WRITE | FS_CREATE, &file));
-    must(fs_file_pwrite(file, content.data, content.size, 0));
-    must(fs_file_close(file));
+    fuzz_must(fs_open(fs, path, FS_WRITE | FS_CREATE, &file));
+    fuzz_must(fs_file_pwrite(file, content.data, content.size, 0));
+    fuzz_must(fs_file_close(file));
     free(path);
 }
 
@@ -57,7 +50,7 @@ static void put_records(struct fs *fs, struct bytes list)
 
 static void put_segments(struct fs *fs, enum shape shape, struct bytes input)
 {
-    must(fs_make_directory(fs, directory));
+    fuzz_must(fs_make_directory(fs, directory));
     if (shape == RECORDS) {
         put_records(fs, input);
     } else if (shape == TWO_SEGMENTS) {
@@ -91,16 +84,16 @@ static void go_on(const struct wal_options *options, struct wal *wal, struct wal
                               .index = content->entries.count + 1,
                               .data = blob_from(BYTES_LITERAL("next"))};
     struct raft_hard_state state = {.term = 7, .vote = 1, .commit = 1};
-    must(wal_save(wal, &state, &next, 1, &must_sync));
+    fuzz_must(wal_save(wal, &state, &next, 1, &must_sync));
     FUZZ_CHECK(must_sync);
-    must(wal_close(wal));
+    fuzz_must(wal_close(wal));
     raft_entries_append_owned(&content->entries, next);
     content->hard_state = state;
     struct wal *again = NULL;
     struct wal_content found = {0};
-    must(wal_open(options, directory, 0, 0, &again, &found));
+    fuzz_must(wal_open(options, directory, 0, 0, &again, &found));
     FUZZ_CHECK(same_content(content, &found));
-    must(wal_close(again));
+    fuzz_must(wal_close(again));
     wal_content_deinit(&found);
 }
 
@@ -140,13 +133,13 @@ static void append_segment(struct buf *out, const struct raft_entry *entries, si
     struct wal *wal = NULL;
     bool must_sync = false;
     struct raft_hard_state state = {.term = 2, .vote = 3, .commit = count};
-    must(wal_create(&options, directory, BYTES_LITERAL("metadata"), &wal));
-    must(wal_save(wal, &state, entries, count, &must_sync));
+    fuzz_must(wal_create(&options, directory, BYTES_LITERAL("metadata"), &wal));
+    fuzz_must(wal_save(wal, &state, entries, count, &must_sync));
     size_t used = (size_t)wal_offset(wal);
-    must(wal_close(wal));
+    fuzz_must(wal_close(wal));
     char *path = wal_segment_path(directory, 0, 0);
     struct buf content = {0};
-    must(fs_read_file(options.fs, path, SEGMENT_SIZE, &content));
+    fuzz_must(fs_read_file(options.fs, path, SEGMENT_SIZE, &content));
     buf_append(out, content.data, used + 64);
     buf_deinit(&content);
     free(path);

@@ -1,6 +1,7 @@
 /* Defragmentation on a simulated disk: what is there stays there, whatever happens. */
 #include "base/memory.h"
 #include "bolt/bolt.h"
+#include "mvcc/revision.h"
 #include "storage/fs_sim.h"
 #include "tests/unit/backend_fixture.h"
 
@@ -19,25 +20,23 @@ static struct fs_sim *new_disk(uint64_t seed)
     return fs_sim_new(&(struct fs_sim_options){.seed = seed, .file_size = 64 << 20});
 }
 
-static struct bytes row_key(uint64_t number, uint8_t key[17])
+static struct mvcc_row_key row_key(uint64_t number)
 {
-    be64_put(key, number);
-    key[8] = '_';
-    be64_put(key + 9, 0);
-    return bytes_of(key, 17);
+    return mvcc_row_key_of((struct mvcc_revision){.main = (int64_t)number}, false);
 }
 
 static void put_row(struct backend *backend, uint64_t number)
 {
-    uint8_t key[17], value[VALUE_SIZE] = {0};
+    struct mvcc_row_key key = row_key(number);
+    uint8_t value[VALUE_SIZE] = {0};
     be64_put(value, number);
-    backend_put(backend, BUCKET_KEY, row_key(number, key), bytes_of(value, sizeof(value)));
+    backend_put(backend, BUCKET_KEY, mvcc_row_key_bytes(&key), bytes_of(value, sizeof(value)));
 }
 
 static void delete_row(struct backend *backend, uint64_t number)
 {
-    uint8_t key[17];
-    backend_delete(backend, BUCKET_KEY, row_key(number, key));
+    struct mvcc_row_key key = row_key(number);
+    backend_delete(backend, BUCKET_KEY, mvcc_row_key_bytes(&key));
 }
 
 /* ROWS rows of which every tenth is left, and consistent index 7. */
@@ -62,7 +61,7 @@ static bool count_row(void *context, struct bytes key, struct bytes value)
 {
     struct count *count = context;
     uint64_t number = be64_get(key.data);
-    assert_int_equal(key.size, 17);
+    assert_int_equal(key.size, MVCC_REVISION_SIZE);
     assert_int_equal(value.size, VALUE_SIZE);
     assert_int_equal(be64_get(value.data), number);
     if (count->rows++ == 0) count->first = number;
