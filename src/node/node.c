@@ -221,6 +221,7 @@ void node_cancel(struct node *node, struct node_request *request)
         struct node_request *taken = node_take_waiter(node, request->node.id);
         assert(taken == request);
     }
+    node_trace_given_up(node, request);
     if (request->node.job != NULL) node_read_abandon(node, request);
     node_reply(node, request, API_ERROR_CANCELED);
 }

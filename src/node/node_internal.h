@@ -485,7 +485,9 @@ static inline bool node_is_traced(int64_t began, uint64_t now)
 /* The answer to observation->request, which is slow, is known at `now`, by node_clock(): that of a
  * transaction is in node->scratch. */
 void node_trace_observation(struct node *node, const struct node_observation *observation, uint64_t now);
-/* The same of a physical compaction that is over; request->node.began: when it was applied. */
+/* A request goes without an answer, because of its client or the time; of a read etcd tells that. */
+void node_trace_given_up(struct node *node, const struct node_request *request);
+/* A physical compaction, which may have been slow, is over; request->node.began: when it was applied. */
 void node_trace_compaction(struct node *node, const struct node_request *request);
 /* node->read_round, which was slow, can be served. */
 void node_trace_read_round(struct node *node);

@@ -69,6 +69,7 @@ static void fail_all(struct node *node, struct node_request_queue *queue, enum a
     struct node_request *request;
     while ((request = TAILQ_FIRST(queue)) != NULL) {
         node_queue_remove(request);
+        node_trace_given_up(node, request);
         bool is_lease =
             request->operation == NODE_LEASE_KEEP_ALIVE || request->operation == NODE_LEASE_TIME_TO_LIVE;
         request->for_leader = is_lease && error == API_ERROR_LEADER_CHANGED;

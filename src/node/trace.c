@@ -215,6 +215,22 @@ void node_trace_observation(struct node *node, const struct node_observation *ob
     write_line(node, &trace);
 }
 
+void node_trace_given_up(struct node *node, const struct node_request *request)
+{
+    uint64_t now = node_clock(node);
+    bool reads = request->operation == NODE_RANGE ||
+                 (request->operation == NODE_TXN && kv_txn_is_read_only(request->message));
+    if (!reads || node->config.now == NULL || !node_is_traced(request->submitted_at, now)) return;
+    node_trace_observation(node,
+                           &(const struct node_observation){
+                               .request = request,
+                               .began = request->node.job != NULL ? request->node.began : now,
+                               .message = request->message,
+                               .status = API_ERROR_CANCELED,
+                           },
+                           now);
+}
+
 void node_trace_compaction(struct node *node, const struct node_request *request)
 {
     uint64_t now = node_clock(node);

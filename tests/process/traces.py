@@ -21,6 +21,7 @@ AGREEMENT = "agreement among raft nodes before linearized reading"
 EXPECTED = {
     ("range", "{range_begin:slow; range_end:; response_count:N; response_revision:N; }", AGREEMENT),
     ("range", "{range_begin:a; range_end:b; response_count:N; response_revision:N; }", AGREEMENT),
+    ("range", "{range_begin:given up; range_end:; }", AGREEMENT),
     ("put", "{key:put; req_size:N; response_revision:N; }", "process raft request"),
     ("transaction", "{read_only:false; response_revision:N; number_of_response:N; }", "process raft request"),
     ("transaction", "{read_only:false; number_of_response:N; response_revision:N; }", "process raft request"),
@@ -83,11 +84,13 @@ def check(scratch, prefix, program, expected):
         for server in others:
             cluster.freeze(server)
         asked = requests(client)
+        given_up = clusters.later(client, "range", timeout=PAUSE * 0.75, key=b"given up")
         time.sleep(PAUSE)
         for server in others:
             cluster.thaw(server)
         for answer in asked:
             answer.result()
+        expect(given_up.exception() is not None, "an answer although nobody agreed")
     found = {shape(line) for line in traces(leader)}
     expect(expected <= found, f"{program}: missing {expected - found}, found {found}")
     known = {operation for operation, _, _ in expected}
