@@ -74,7 +74,7 @@ def shape(line):
 
 
 def check(scratch, prefix, program, expected):
-    cluster = clusters.Cluster(scratch, {f"{prefix}{n}": program for n in range(3)}, flags=["--election-timeout=2000"])
+    cluster = clusters.Cluster(scratch, {f"{prefix}{n}": program for n in range(3)}, flags=["--election-timeout=4000"])
     cluster.start()
     leader, _ = cluster.wait_for_leader()
     with etcd.Client(leader) as client:
@@ -101,12 +101,13 @@ def check(scratch, prefix, program, expected):
 
 
 def run(scratch):
-    check(scratch, "ours", etcd.OURS, EXPECTED | OURS_ALONE)
+    checks = [("ours", lambda: check(scratch, "ours", etcd.OURS, EXPECTED | OURS_ALONE))]
     real = os.path.join(etcd.ETCD35, "etcd")
     if etcd.ETCD35 and os.access(real, os.X_OK):
-        check(scratch, "real", real, EXPECTED)
+        checks.append(("real", lambda: check(scratch, "real", real, EXPECTED)))
     else:
         print("without etcd 3.5 to compare with", flush=True)
+    etcd.side_by_side(checks)
 
 
 etcd.main(run)
