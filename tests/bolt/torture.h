@@ -114,6 +114,10 @@ static inline void torture_file(struct fs *fs, const char *path, const char *cop
     }
     error_free(error);
     error = bolt_open(fs, path, NULL, &db);
+    if (error == NULL) error = bolt_close(db);
+    error_free(error);
+    /* The checksum of the rows would keep away most of what is damaged. */
+    error = bolt_open(fs, path, &(struct bolt_options){.any_rows = true}, &db);
     if (error == NULL) {
         torture_write(db);
         torture_read(db, fs, copy);

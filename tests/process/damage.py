@@ -43,6 +43,17 @@ def flip(path, offset, bits=1):
         file.write(bytes([byte ^ bits]))
 
 
+def flip_value(path, key):
+    """A bit of the key's value, in all pages that have it: some may be of before."""
+    with open(path, "rb") as file:
+        data = file.read()
+    at = data.find(key)
+    expect(at >= 0, f"{key} is not in {path}")
+    while at >= 0:
+        flip(path, at + 100)
+        at = data.find(key, at + 1)
+
+
 def wipe(path, offset, size):
     with open(path, "r+b") as file:
         file.seek(offset)
@@ -116,6 +127,8 @@ def log_damage(scratch, template):
     where = (name, f"at position: {offset}")
     refused(scratch, template, "log, a bit of an entry", lambda data: flip(os.path.join(data, path), offset + size - 12),
             "walpb: crc mismatch", *where)
+    refused(scratch, template, "log, the type of a record", lambda data: flip(os.path.join(data, path), offset + 9),
+            "a record is said to be", name)
     refused(scratch, template, "log, a size too large", lambda data: flip(os.path.join(data, path), offset + 5),
             "wal: the size of a record is damaged", *where)
     refused(scratch, template, "log, a size that reaches over zeros", lambda data: flip(os.path.join(data, path), offset + 2),
@@ -141,16 +154,20 @@ def database_damage(scratch, template):
             "member/snap/db")
     refused(scratch, template, "database, wiped", lambda data: wipe(os.path.join(data, path), 8192, size - 8192),
             "member/snap/db")
+    refused(scratch, template, "database, a bit of a value", lambda data: flip_value(os.path.join(data, path), b"key/077"),
+            "member/snap/db: its rows are not those that were written", "remove this member from the cluster")
     refused(scratch, template, "database is gone", lambda data: os.remove(os.path.join(data, path)), "member/snap/db")
     damaged = scratch.path("damaged.db")
     for what, change in (("metas", lambda: (flip(damaged, 16), flip(damaged, 4096 + 16))),
                          ("cut", lambda: os.truncate(damaged, 4096 * 3)),
+                         ("a value", lambda: flip_value(damaged, b"key/077")),
                          ("wiped", lambda: wipe(damaged, 8192, size - 8192))):
         shutil.copy(os.path.join(template.data, path), damaged)
         change()
         with open(damaged, "rb") as file:
             before = file.read()
-        for command in (("snapshot", "status"), ("hashkv",)):
+        # A hash of wrong values is what hashkv is there for.
+        for command in (("snapshot", "status"), ("hashkv",))[:1 if what == "a value" else 2]:
             tool_refuses((damaged, "integrity check failed"), *command, damaged)
         with open(damaged, "rb") as file:
             expect(file.read() == before, f"{what}: etcdutl has changed the file")
