@@ -13,7 +13,8 @@
 /* JSON takes more room than the message: base64 four bytes for three, escapes up to six for one. */
 enum { BODY_FACTOR = 4 };
 
-int gateway_http_status(enum grpc_code code)
+/* The HTTP status for a gRPC status: 404 for NotFound. */
+static int http_status(enum grpc_code code)
 {
     static const int statuses[GRPC_CODES] = {
         [GRPC_OK] = 200,
@@ -52,7 +53,7 @@ static void respond(void *context, enum grpc_code code, struct bytes text, struc
     if (code == GRPC_OK) mark_as_grpc(exchange);
     if (code == GRPC_UNAUTHENTICATED)
         http_add_header(exchange, "WWW-Authenticate", arena_string(http_exchange_arena(exchange), text));
-    http_respond(exchange, gateway_http_status(code), json_type, body);
+    http_respond(exchange, http_status(code), json_type, body);
 }
 
 static void respond_status(struct http_exchange *exchange, enum grpc_code code, const char *text)
@@ -66,7 +67,7 @@ static void respond_status(struct http_exchange *exchange, enum grpc_code code, 
 static void begin(void *context, enum grpc_code code, bool has_lines)
 {
     if (code == GRPC_OK && has_lines) mark_as_grpc(context);
-    http_begin(context, gateway_http_status(code), has_lines ? json_type : NULL);
+    http_begin(context, http_status(code), has_lines ? json_type : NULL);
 }
 
 static size_t line(void *context, struct bytes bytes)

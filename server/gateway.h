@@ -39,7 +39,4 @@ struct gateway_route {
 extern const struct gateway_route gateway_routes[];
 const struct gateway_route *gateway_find_route(struct bytes path);
 
-/* The HTTP status for a gRPC status: 404 for NotFound. */
-int gateway_http_status(enum grpc_code code);
-
 #endif

@@ -148,7 +148,8 @@ static bool next_field(const char **at, struct buf *field, bool *more)
     return true;
 }
 
-bool flag_split_list(struct arena *arena, const char *text, const char ***list, size_t *size)
+/* Reads one line of comma separated values, quotes allowed. False when malformed. */
+static bool split_list(struct arena *arena, const char *text, const char ***list, size_t *size)
 {
     *list = NULL;
     *size = 0;
@@ -171,7 +172,7 @@ static bool assign_list(struct flag_set *set, struct flag_value *value, const ch
 {
     const char **list;
     size_t size;
-    if (!flag_split_list(set->arena, text, &list, &size)) {
+    if (!split_list(set->arena, text, &list, &size)) {
         if (reason != NULL) buf_append_string(reason, "parse error on line 1: bare or unclosed \" in field");
         return false;
     }

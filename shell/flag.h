@@ -87,9 +87,6 @@ uint64_t flag_uint(const struct flag_set *set, const char *name);
 /* The value as Go prints it: "5s", "[a,b]". */
 void flag_value_text(struct buf *out, const struct flag_value *value);
 
-/* Reads one line of comma separated values, quotes allowed. False when malformed. */
-bool flag_split_list(struct arena *arena, const char *text, const char ***list, size_t *size);
-
 /* Appends one word (copied into the arena with its closing zero). */
 void words_add(struct words *words, struct arena *arena, struct bytes word);
 /* The words of a C array, borrowed; the array of `struct bytes` is in the arena. */

@@ -12,6 +12,15 @@ static int bounded(int size)
     return size < 1 ? 1 : size > CANVAS_SIZE_MAX ? CANVAS_SIZE_MAX : size;
 }
 
+static void clear(struct canvas *canvas)
+{
+    size_t count = (size_t)canvas->width * (size_t)canvas->height;
+    for (size_t i = 0; i < count; i++)
+        canvas->cells[i] = (struct canvas_cell){.characters = {' '}, .width = 1};
+    canvas->live_count = 0;
+    canvas->cursor_x = canvas->cursor_y = -1;
+}
+
 void canvas_resize(struct canvas *canvas, int width, int height, const struct glyphs *glyphs)
 {
     width = bounded(width);
@@ -23,16 +32,7 @@ void canvas_resize(struct canvas *canvas, int width, int height, const struct gl
         canvas->width = width;
         canvas->height = height;
     }
-    canvas_clear(canvas);
-}
-
-void canvas_clear(struct canvas *canvas)
-{
-    size_t count = (size_t)canvas->width * (size_t)canvas->height;
-    for (size_t i = 0; i < count; i++)
-        canvas->cells[i] = (struct canvas_cell){.characters = {' '}, .width = 1};
-    canvas->live_count = 0;
-    canvas->cursor_x = canvas->cursor_y = -1;
+    clear(canvas);
 }
 
 void canvas_deinit(struct canvas *canvas)

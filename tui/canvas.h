@@ -51,7 +51,6 @@ struct canvas {
 /* Sizes are brought into 1 to CANVAS_SIZE_MAX. Empties the canvas. Zero-initialised is valid to begin with.
  */
 void canvas_resize(struct canvas *canvas, int width, int height, const struct glyphs *glyphs);
-void canvas_clear(struct canvas *canvas);
 void canvas_deinit(struct canvas *canvas);
 struct canvas_cell *canvas_cell(const struct canvas *canvas, int x, int y) __attribute__((returns_nonnull));
 

@@ -39,7 +39,10 @@ void model_free(struct model *model)
     free(model);
 }
 
-void model_add_event(struct model *model, enum model_severity severity, const char *format, ...)
+static void add_event(struct model *model, enum model_severity severity, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void add_event(struct model *model, enum model_severity severity, const char *format, ...)
 {
     struct model_event *event = &model->events[model->event_next];
     va_list arguments;
@@ -292,7 +295,7 @@ static void take_listed(struct model *model, const Etcdserverpb__Member *listed,
         set_text(member->endpoint, sizeof(member->endpoint),
                  listed->n_clienturls > 0 ? listed->clienturls[0] : "");
     if (is_new && !is_first_list)
-        model_add_event(model, MODEL_NOTE, "member %s joined", model_member_label(member).text);
+        add_event(model, MODEL_NOTE, "member %s joined", model_member_label(member).text);
 }
 
 static bool is_listed(const Etcdserverpb__MemberListResponse *list, uint64_t id)
@@ -315,7 +318,7 @@ void model_apply_members(struct model *model, const Etcdserverpb__MemberListResp
     for (size_t i = model->member_count; i-- > 0;) {
         struct model_member *member = model->members[i];
         if (!member->has_id || !member->listed || is_listed(list, member->id)) continue;
-        model_add_event(model, MODEL_WARNING, "member %s left", model_member_label(member).text);
+        add_event(model, MODEL_WARNING, "member %s left", model_member_label(member).text);
         if (member->from_user)
             member->listed = false;
         else
@@ -340,9 +343,9 @@ static bool has_alarm(const struct model_alarm *alarms, size_t count, struct mod
 static void tell_alarm(struct model *model, struct model_alarm alarm, bool raised)
 {
     const struct model_member *member = find_id(model, alarm.member);
-    model_add_event(model, raised ? MODEL_ALERT : MODEL_NOTE, "%s %s alarm %s",
-                    member == NULL ? "a member" : model_member_label(member).text, alarm_name(alarm.kind),
-                    raised ? "raised" : "cleared");
+    add_event(model, raised ? MODEL_ALERT : MODEL_NOTE, "%s %s alarm %s",
+              member == NULL ? "a member" : model_member_label(member).text, alarm_name(alarm.kind),
+              raised ? "raised" : "cleared");
 }
 
 void model_apply_alarms(struct model *model, const Etcdserverpb__AlarmResponse *response, int64_t now)
@@ -432,12 +435,12 @@ static void tell_changes(struct model *model, struct model_member *member)
 {
     const char *label = model_member_label(member).text;
     if (member->was_up && !member->is_up) {
-        model_add_event(model, MODEL_ALERT, "%s does not answer", label);
+        add_event(model, MODEL_ALERT, "%s does not answer", label);
         member->down_since = model->wall;
     }
     if (!member->was_up && member->is_up && member->down_since != 0) {
-        model_add_event(model, MODEL_NOTE, "%s answers again, after %s", label,
-                        units_age(model->wall - member->down_since).text);
+        add_event(model, MODEL_NOTE, "%s answers again, after %s", label,
+                  units_age(model->wall - member->down_since).text);
         member->down_since = 0;
     }
     member->was_up = member->is_up;
@@ -446,8 +449,8 @@ static void tell_changes(struct model *model, struct model_member *member)
     bool is_slow = member->fsync > threshold;
     if (isnan(member->fsync)) return;
     if (is_slow && !member->was_slow)
-        model_add_event(model, MODEL_WARNING, "%s WAL fsync p99 crossed %s", label,
-                        units_seconds(FINDINGS_FSYNC_SLOW).text);
+        add_event(model, MODEL_WARNING, "%s WAL fsync p99 crossed %s", label,
+                  units_seconds(FINDINGS_FSYNC_SLOW).text);
     member->was_slow = is_slow;
 }
 
@@ -486,15 +489,15 @@ static void derive_leader(struct model *model)
     model->leader = leader;
     if (leader == 0) {
         model->leaderless_since = model->wall;
-        model_add_event(model, MODEL_ALERT, "leader %s lost", old_label.text);
+        add_event(model, MODEL_ALERT, "leader %s lost", old_label.text);
         return;
     }
     bool is_first = model->leader_since == 0 && model->leaderless_since == 0;
     model->leader_since = model->wall;
     model->leader_since_is_known = !is_first;
     if (!is_first)
-        model_add_event(model, MODEL_WARNING, "leader %s (term %" PRIu64 "), before %s", new_label.text, term,
-                        old_label.text);
+        add_event(model, MODEL_WARNING, "leader %s (term %" PRIu64 "), before %s", new_label.text, term,
+                  old_label.text);
     model->leaderless_since = 0;
 }
 

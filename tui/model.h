@@ -178,7 +178,5 @@ int64_t model_age(const struct model *model, const struct model_fetch *fetch);
 const char *model_health_name(enum model_health health);
 /* The event `age` steps back, 0 the newest. */
 const struct model_event *model_event_at(const struct model *model, size_t age);
-void model_add_event(struct model *model, enum model_severity severity, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 
 #endif

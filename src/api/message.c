@@ -217,7 +217,8 @@ static void release(void *arena, void *memory)
     (void)memory;
 }
 
-ProtobufCAllocator message_allocator(struct arena *arena)
+/* protobuf-c's allocator over an arena, for its own functions. */
+static ProtobufCAllocator allocator_of(struct arena *arena)
 {
     return (ProtobufCAllocator){.alloc = allocate, .free = release, .allocator_data = arena};
 }
@@ -231,7 +232,7 @@ static ProtobufCMessage *unpack(const ProtobufCMessageDescriptor *descriptor, st
     ProtobufCMessage *message = NULL;
     if (failure == NULL) {
         static const uint8_t nothing[1];
-        ProtobufCAllocator allocator = message_allocator(arena);
+        ProtobufCAllocator allocator = allocator_of(arena);
         message = protobuf_c_message_unpack(descriptor, &allocator, bytes.size,
                                             bytes.size > 0 ? bytes.data : nothing);
         /* What the check lets through and protobuf-c does not: a proto2 message without a required field, a
@@ -279,7 +280,7 @@ ProtobufCMessage *message_copy(const ProtobufCMessage *message, struct arena *ar
 {
     struct buf packed = {0};
     message_pack(&packed, message);
-    ProtobufCAllocator allocator = message_allocator(arena);
+    ProtobufCAllocator allocator = allocator_of(arena);
     static const uint8_t nothing[1];
     ProtobufCMessage *copy = protobuf_c_message_unpack(message->descriptor, &allocator, packed.size,
                                                        packed.size > 0 ? packed.data : nothing);

@@ -51,9 +51,6 @@ ProtobufCMessage *message_new(const ProtobufCMessageDescriptor *descriptor, stru
 ProtobufCMessage *message_copy(const ProtobufCMessage *message, struct arena *arena)
     __attribute__((returns_nonnull));
 
-/* protobuf-c's allocator over an arena, for its own functions. */
-ProtobufCAllocator message_allocator(struct arena *arena);
-
 /* Bytes that one value of this type takes in a message's struct, and in the array of a repeated field. */
 size_t message_element_size(ProtobufCType type);
 

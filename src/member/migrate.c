@@ -20,7 +20,8 @@ enum {
 
 /* ---- the storage ---- */
 
-struct error *member_storage_version(struct backend *backend, struct version *version)
+/* What is there: the noted version, or 3.5. ERROR_NOT_FOUND: older than 3.5. */
+static struct error *storage_version_of(struct backend *backend, struct version *version)
 {
     bool found;
     struct bytes value;
@@ -144,7 +145,7 @@ static struct error *change_version(struct backend *backend, struct version targ
                                     bool force, const struct logger *logger)
 {
     struct version current;
-    struct error *error = member_storage_version(backend, &current);
+    struct error *error = storage_version_of(backend, &current);
     if (error != NULL) {
         log_error(logger,
                   "failed to detect storage version. Please make sure you are using data dir from etcd v3.5 "

@@ -14,10 +14,6 @@
 
 struct backend;
 
-/* What is there: the noted version, or 3.5. ERROR_NOT_FOUND: older than 3.5. */
-struct error *member_storage_version(struct backend *backend, struct version *version)
-    __attribute__((warn_unused_result));
-
 /* Makes it `target` (3.5 or 3.6, other minors only by force), durably. An older one is refused while the log
  * behind its last snapshot has entries that only newer servers understand. `force` does it all the same. */
 struct error *member_migrate(struct fs *fs, const char *data_directory, struct version target, bool force,

@@ -30,7 +30,8 @@ void datadir_deinit(struct datadir *datadir)
     *datadir = (struct datadir){0};
 }
 
-struct error *datadir_probe(struct fs *fs, const char *directory)
+/* Creates and removes ".touch" in the folder. */
+static struct error *probe(struct fs *fs, const char *directory)
 {
     char *path = mem_printf("%s/.touch", directory);
     struct fs_file *file = NULL;
@@ -104,7 +105,7 @@ static struct error *touch_directory(struct fs *fs, const char *directory, const
     } else {
         TRY(make_durably(fs, directory));
     }
-    return datadir_probe(fs, directory);
+    return probe(fs, directory);
 }
 
 static struct error *settle_log(struct fs *fs, const char *directory)

@@ -37,8 +37,6 @@ struct error *datadir_create(const struct datadir *datadir, struct fs *fs, const
  * using them. */
 struct error *datadir_remove_leftovers(const struct datadir *datadir, struct fs *fs,
                                        const struct logger *logger) __attribute__((warn_unused_result));
-/* Creates and removes ".touch" in the folder. */
-struct error *datadir_probe(struct fs *fs, const char *directory) __attribute__((warn_unused_result));
 /* True when it does not exist or holds nothing. */
 struct error *datadir_is_empty(struct fs *fs, const char *directory, bool *empty)
     __attribute__((warn_unused_result));

@@ -70,7 +70,8 @@ struct error *wal_segments_list(struct fs *fs, const struct logger *logger, cons
     return NULL;
 }
 
-struct error *wal_segments_check(const struct wal_segments *segments, size_t first, const char *directory)
+/* Whether those from number `first` on follow each other. */
+static struct error *check_sequence(const struct wal_segments *segments, size_t first, const char *directory)
 {
     for (size_t i = first + 1; i < segments->count; i++)
         if (segments->items[i].sequence != segments->items[i - 1].sequence + 1)
@@ -91,7 +92,7 @@ struct error *wal_segments_select(struct wal_segments *segments, const char *dir
                          "wal: file not found which matches the snapshot index '%" PRIu64 "' in %s", index,
                          directory);
     first--;
-    TRY(wal_segments_check(segments, first, directory));
+    TRY(check_sequence(segments, first, directory));
     return wal_segments_drop_front(segments, first);
 }
 
@@ -458,7 +459,7 @@ struct error *wal_valid_snapshots(const struct wal_options *options, const char 
     assert(snapshots->count == 0);
     struct wal_segments segments = {0};
     struct error *error = wal_segments_list(options->fs, options->logger, directory, &segments);
-    if (error == NULL) error = wal_segments_check(&segments, 0, directory);
+    if (error == NULL) error = check_sequence(&segments, 0, directory);
     if (error == NULL && segments.count == 0)
         error = error_new(ERROR_NOT_FOUND, "wal: file not found in %s", directory);
     if (error == NULL) error = skip_older(&segments, since);

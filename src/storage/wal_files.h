@@ -28,9 +28,6 @@ void wal_segments_deinit(struct wal_segments *segments);
 /* The names of a folder, sorted, other files left out (with a warning unless they are "*.tmp"). */
 struct error *wal_segments_list(struct fs *fs, const struct logger *logger, const char *directory,
                                 struct wal_segments *segments) __attribute__((warn_unused_result));
-/* Whether those from number `first` on follow each other. */
-struct error *wal_segments_check(const struct wal_segments *segments, size_t first, const char *directory)
-    __attribute__((warn_unused_result));
 /* Of those, the ones to read for a snapshot at `index`: from the last that starts at or below it. */
 struct error *wal_segments_select(struct wal_segments *segments, const char *directory, uint64_t index)
     __attribute__((warn_unused_result));
