@@ -29,6 +29,7 @@ struct bootstrap {
     uint64_t cluster_id;
 };
 
+/* Frees what was found. */
 void bootstrap_deinit(struct bootstrap *bootstrap);
 
 /* struct member_bootstrap, with a struct bootstrap as context. ERROR_INVALID and ERROR_UNAVAILABLE, with

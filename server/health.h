@@ -3,6 +3,8 @@
  * /health answers as etcd always has: alarms, then the leader, then a read, the first that fails being the
  * reason. /livez and /readyz run named checks, all of them or one (/readyz/NAME): a process that fails
  * /livez should be restarted, one that fails /readyz should get no requests.
+ *
+ * Handlers run on their loop's thread; the reads they need go to the node and come back there.
  */
 #ifndef SERVER_HEALTH_H
 #define SERVER_HEALTH_H

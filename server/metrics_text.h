@@ -1,4 +1,5 @@
-/* metrics_text: Prometheus' text format. Families gather in a writer and come out sorted by name. */
+/* metrics_text: Prometheus' text format. Families gather in a writer and come out sorted by name. A writer
+ * belongs to one thread. */
 #ifndef SERVER_METRICS_TEXT_H
 #define SERVER_METRICS_TEXT_H
 

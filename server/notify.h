@@ -1,4 +1,4 @@
-/* notify: tells the service manager that this process is ready (systemd's sd_notify protocol). */
+/* notify: tells the service manager that this process is ready (systemd's sd_notify protocol). Any thread. */
 #ifndef SERVER_NOTIFY_H
 #define SERVER_NOTIFY_H
 

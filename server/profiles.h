@@ -1,6 +1,6 @@
 /* profiles: /debug/pprof/. Go's profiles there are of Go's run time; a tool that asks for one is told so, and
  * how to get the same of this program. What serves the same purpose is here, as text: the allocator's
- * statistics, the threads with their times, the queues, what the program was built of. */
+ * statistics, the threads with their times, the queues, what the program was built of. Loop thread. */
 #ifndef SERVER_PROFILES_H
 #define SERVER_PROFILES_H
 

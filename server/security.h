@@ -3,7 +3,7 @@
  *
  * What a kind of connection needs is made only when an address asks for it (https, unixs); certificates that
  * no address asks for are warned about. Self-signed certificates (--auto-tls, --peer-auto-tls) are made in
- * fixtures/ of the data directory.
+ * fixtures/ of the data directory. Main thread; what is made may be used on any loop.
  */
 #ifndef SERVER_SECURITY_H
 #define SERVER_SECURITY_H

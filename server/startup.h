@@ -1,4 +1,4 @@
-/* startup: what is done once before a member serves, because an option asks for it. */
+/* startup: what is done once before a member serves, because an option asks for it. Main thread; blocks. */
 #ifndef SERVER_STARTUP_H
 #define SERVER_STARTUP_H
 

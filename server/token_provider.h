@@ -3,6 +3,8 @@
  *     simple                       random, known to the members' memory (auth/tokens.h)
  *     jwt,sign-method=…,pub-key=…,priv-key=…,ttl=5m    signed, known by their signature (jwt.h)
  *     (empty)                      none: nobody can log in
+ *
+ * Thread safe once made.
  */
 #ifndef SERVER_TOKEN_PROVIDER_H
 #define SERVER_TOKEN_PROVIDER_H

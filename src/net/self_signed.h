@@ -1,5 +1,6 @@
 /* self_signed: certificates for --auto-tls and --peer-auto-tls, as etcd makes them: ECDSA on P-521, signed by
- * themselves, for the hosts that are listened on. They encrypt; they prove nothing about who answers. */
+ * themselves, for the hosts that are listened on. They encrypt; they prove nothing about who answers. Any
+ * thread; blocks on files. */
 #ifndef NET_SELF_SIGNED_H
 #define NET_SELF_SIGNED_H
 

@@ -1,4 +1,4 @@
-/* srv: SRV records of the DNS, which name the servers of a service. Blocks on the network. */
+/* srv: SRV records of the DNS, which name the servers of a service. Any thread; blocks on the network. */
 #ifndef NET_SRV_H
 #define NET_SRV_H
 
