@@ -236,7 +236,6 @@ struct node {
     uint64_t read_ids[NODE_READ_INDEX_IDS_MAX]; /* sent in the present round */
     size_t read_id_count;
     int64_t read_retry, read_deadline;
-    uint64_t read_term; /* in which the round was begun */
     int64_t read_asked_at;
     struct node_read_round {
         int64_t asked_at, confirmed_at;

@@ -104,7 +104,6 @@ struct counted_task {
     struct loop_task task;
     int *count;
     int sequence, *last;
-    bool in_order;
 };
 
 static void count_task(struct loop *loop, struct loop_task *task)
