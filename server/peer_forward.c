@@ -291,11 +291,19 @@ static const struct http1_client_handler forward_handler = {.on_done = on_done};
 
 /* ---- requests ---- */
 
+/* A connection carries one request after the other, each for as long as the way to the leader takes, and the
+ * leader's own round: no request waits for another one while there may be one more connection. */
 static struct http1_client *choose_client(struct peer *peer)
 {
-    struct http1_client **client = &peer->forward_clients[peer->forward_turn++ % PEER_FORWARD_CLIENTS];
-    if (*client == NULL) *client = peer_client(peer, peer->url);
-    return *client;
+    struct http1_client **unused = NULL;
+    for (size_t i = 0; i < PEER_FORWARD_CLIENTS; i++) {
+        struct http1_client **client = &peer->forward_clients[i];
+        if (*client != NULL && http1_client_is_idle(*client)) return *client;
+        if (*client == NULL && unused == NULL) unused = client;
+    }
+    if (unused == NULL) return peer->forward_clients[peer->forward_turn++ % PEER_FORWARD_CLIENTS];
+    *unused = peer_client(peer, peer->url);
+    return *unused;
 }
 
 static void post(struct forward *forward, struct http1_client *client)

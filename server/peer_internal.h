@@ -26,7 +26,7 @@ enum {
     PEER_PIPELINE_QUEUE_MAX = 64, /* messages that wait for a POST */
     PEER_PIPELINE_POSTS = 4,      /* POSTs under way */
     PEER_RECEIVE_MAX = 4096,      /* received messages that wait for the node, per member */
-    PEER_FORWARD_CLIENTS = 4,     /* connections for requests to a leader */
+    PEER_FORWARD_CLIENTS = 256,   /* connections for requests to a leader */
     PEER_REMOTES_MAX = 64,        /* members known by their addresses alone */
     PEER_HEADERS_MAX = 8,
     PEER_VERSION_SIZE = 40,
@@ -105,8 +105,8 @@ struct peer {
     struct peer_queue posts_waiting;
     struct peer_post posts[PEER_PIPELINE_POSTS];
     struct peer_prober prober;
-    struct http1_client *forward_clients[PEER_FORWARD_CLIENTS];
-    size_t forward_turn;  /* whose turn it is */
+    struct http1_client *forward_clients[PEER_FORWARD_CLIENTS]; /* in use from the first on */
+    size_t forward_turn;                                        /* whose turn it is when all are busy */
     bool is_remote;       /* known by its addresses alone, until the membership tells of it: no streams, no
                              prober */
     int64_t active_since; /* 0: it is not */

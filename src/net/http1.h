@@ -54,6 +54,8 @@ struct http1_client *http1_client_new(struct loop *loop, const struct http1_clie
     __attribute__((returns_nonnull, warn_unused_result));
 /* Connections begin at this numeric address of the host's from now on; copied. */
 void http1_client_connect_from(struct http1_client *client, const char *local_address);
+/* Nothing waits for a response. */
+bool http1_client_is_idle(const struct http1_client *client);
 /* Requests still waiting end with an error before this returns. NULL is allowed. */
 void http1_client_free(struct http1_client *client);
 

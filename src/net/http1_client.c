@@ -435,6 +435,11 @@ void http1_client_connect_from(struct http1_client *client, const char *local_ad
     client->local_address = mem_strdup(local_address);
 }
 
+bool http1_client_is_idle(const struct http1_client *client)
+{
+    return TAILQ_EMPTY(&client->queue);
+}
+
 void http1_client_free(struct http1_client *client)
 {
     if (client == NULL) return;

@@ -21,6 +21,8 @@ from clusters import LIMIT, Cluster, Load, wait_for
 from etcd import expect, rpc
 
 ROUNDS = etcd.setting("LATENCY_ROUNDS", 1)
+NEAR = 50           # ms
+LEASES, RENEWALS, TTL = 100, 3, 20
 FAR = 300           # ms
 TOO_FAR = 2500      # ms: --election-timeout is 1000, a follower waits for up to twice that
 LATE = 25           # ms that a busy machine may add to what is measured
@@ -154,6 +156,44 @@ def late_but_right(leader, far):
     return reads, writes
 
 
+def leases_live_on(cluster):
+    """A follower has to ask the leader about leases; many clients that renew theirs do not wait for each other."""
+    leader, _ = cluster.wait_for_leader()
+    follower = next(server for server in cluster.servers if server is not leader)
+    errors = []
+
+    def renew(client, lease):
+        keep_alive = client.channel.stream_stream("/etcdserverpb.Lease/LeaseKeepAlive", rpc.LeaseKeepAliveRequest.SerializeToString,
+                                                  rpc.LeaseKeepAliveResponse.FromString)
+        asked = threading.Semaphore(1)
+
+        def requests():
+            for _ in range(RENEWALS):
+                asked.acquire()
+                yield rpc.LeaseKeepAliveRequest(ID=lease)
+        for answer in keep_alive(requests(), timeout=LIMIT):
+            if answer.TTL != TTL:
+                errors.append(answer)
+            asked.release()
+    with etcd.Client(leader) as client:
+        leases = [client.grant(TTL).ID for _ in range(LEASES)]
+    cluster.network.delay(NEAR)
+    with etcd.Client(follower) as client:
+        threads = [threading.Thread(target=renew, args=(client, lease)) for lease in leases]
+        begun = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        seconds = time.monotonic() - begun
+    cluster.network.delay(0)
+    print(f"{LEASES} leases were renewed {RENEWALS} times each, by a follower {NEAR} ms away, in {seconds:.2f} s", flush=True)
+    expect(not errors, f"{len(errors)} renewals that came too late, such as {errors[:1]}")
+    # To the leader and back, from there to another one and back, for each.
+    by_turns = LEASES * RENEWALS * 4 * NEAR / 1000
+    expect(seconds < by_turns / 10, f"the renewals took {seconds:.2f} s, one after the other would be {by_turns:.0f} s")
+
+
 def a_follower_is_far_away(cluster):
     leader, _ = cluster.wait_for_leader()
     far = next(server for server in cluster.servers if server is not leader)
@@ -196,6 +236,7 @@ def run(scratch):
     cluster.start()
     load = Load(cluster)
     for _ in range(ROUNDS):
+        leases_live_on(cluster)
         a_follower_is_far_away(cluster)
         the_leader_is_too_far_away(cluster)
         load.goes_on()
