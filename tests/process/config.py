@@ -733,6 +733,37 @@ def check_descriptors(scratch):
     server.stop()
 
 
+def check_lease_checkpoints(scratch):
+    """Every five minutes a leader notes how long leases have left: the next leader goes on from there, and, if that is kept,
+    the member after a restart. Takes as long, so it is for the soak."""
+    gates = lambda *names: ["--feature-gates=" + ",".join(name + "=true" for name in names)]
+    kept = scratch.server("kept", flags=gates("LeaseCheckpoint", "LeaseCheckpointPersist")).start()
+    lost = scratch.server("lost", flags=gates("LeaseCheckpoint")).start()
+    told = start_three(scratch, "told", lambda n: gates("LeaseCheckpoint"))
+    untold = start_three(scratch, "untold", lambda n: [])
+    for server in (kept, lost, told[0], untold[0]):
+        with etcd.Client(server) as client:
+            client.grant(1000, lease=7)
+    time.sleep(310)
+    for server in (kept, lost):
+        server.stop()
+        server.start()
+    for servers in (told, untold):
+        leader = leader_of(servers)
+        other = next(server for server in servers if server is not leader)
+        with etcd.Client(other) as client:
+            member = client.status_().header.member_id
+        with etcd.Client(leader) as client:
+            client.move_leader(member)
+        wait_for(lambda: metric(other, "etcd_server_is_leader") == 1, "another leader")
+    for server, least, most in ((kept, 600, 720), (lost, 950, 1000), (told[0], 600, 720), (untold[0], 950, 1000)):
+        with etcd.Client(server) as client:
+            left = client.time_to_live(ID=7).TTL
+        expect(least <= left <= most, f"{server.name}: {left} s of 1000 are left")
+    for server in (kept, lost, *told, *untold):
+        server.kill()
+
+
 def check_sample(scratch):
     """The configuration file of etcd's older documentation, with ports of our own."""
     client, peer = etcd.free_ports(2)
@@ -799,6 +830,7 @@ GATES = {
     "CompactHashCheck": ("process/corruption.py", "CompactHashCheck=true"),
     "FastLeaseKeepAlive": check_limits_and_threads,
     "InitialCorruptCheck": ("process/corruption.py", "InitialCorruptCheck=true"),
+    # In real time check_lease_checkpoints shows these.
     "LeaseCheckpoint": ("sim/test_sim_lease.c", "a_new_leader_goes_on_from_the_checkpoint"),
     "LeaseCheckpointPersist": ("sim/test_sim_lease.c", "a_checkpoint_survives_a_restart_of_all"),
     "PriorityRequest": ("process/behind.py", "PriorityRequest="),
@@ -845,6 +877,8 @@ def run(scratch):
     tasks = [(source, lambda source=source: check_source(rows, scratch, source)) for source in ("file", "flags", "variables")]
     tasks += [(check.__name__, lambda check=check: check(scratch)) for check in checks]
     tasks.append(("refused", lambda: check_refused(rows, scratch)))
+    if etcd.setting("CONFIG_CHECKPOINTS", 0):
+        tasks.append((check_lease_checkpoints.__name__, lambda: check_lease_checkpoints(scratch)))
     etcd.side_by_side(tasks, at_once=4)
 
 
