@@ -62,8 +62,10 @@ static struct error *restore_row(struct restore *restore, struct bytes row, stru
         revision.main > MVCC_MAIN_MAX || mvcc_revision_compare(restore->last, revision) >= 0)
         return error_new(ERROR_CORRUPT, "bucket key: a row of %zu bytes is no revision", row.size);
     struct mvcc_key_value key_value;
+    /* An empty row is what a restore leaves that raises the revision. */
     if (!mvcc_key_value_parse(value, &key_value) || key_value.key.size > MVCC_KEY_MAX ||
-        key_value.version < 0 || key_value.version > MVCC_MAIN_MAX)
+        (key_value.key.size == 0 && value.size > 0) || key_value.version < 0 ||
+        key_value.version > MVCC_MAIN_MAX)
         return error_new(ERROR_CORRUPT, "bucket key: revision %lld.%lld is no KeyValue",
                          (long long)revision.main, (long long)revision.sub);
     mvcc_index_restore(restore->store->index, key_value.key, revision, tombstone, key_value.created,
