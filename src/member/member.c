@@ -264,6 +264,8 @@ static struct error *install_received(const struct member_options *options, stru
     bool exists = false;
     char *path = snap_database_path(member->directory.snap, snapshot->index);
     struct error *error = fs_exists(options->fs, path, &exists);
+    /* It was good when it came; what is there now is let go of for it. */
+    if (error == NULL && exists) error = backend_check_image(options->fs, path, snapshot->index);
     if (error == NULL && exists) error = backend_install(member->backend, path, snapshot->index);
     if (error == NULL && !exists)
         error = error_new(ERROR_CORRUPT,

@@ -171,7 +171,7 @@ struct error *backend_reader_index(const struct backend_reader *reader, uint64_t
 
 /* Whether the file at `path`, an image received from another member, can become the backend at `index`: sound
  * in its structure, with all buckets and exactly that consistent index. The error says what is wrong. Looks
- * at every page, not at what the rows mean. */
+ * at every page and row, not at what the rows mean. */
 struct error *backend_check_image(struct fs *fs, const char *path, uint64_t index)
     __attribute__((warn_unused_result));
 /* Puts that image in the place of the backend's file, durably: a crash leaves the one or the other. Both

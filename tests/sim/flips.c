@@ -405,14 +405,12 @@ static void turn_back(struct fs_sim *disk, const struct flip *flip)
         fs_sim_flip_bit(disk, flip->path, flip->offset, flip->bit);
 }
 
-/* Of a log it is enough to name the folder: what is missing at its end is nowhere. An image may have become
- * the database before. */
+/* Of a log it is enough to name the folder: what is missing at its end is nowhere. */
 static void check_refusal(struct world *world, size_t member, const struct flip *flip,
                           const struct error *error)
 {
     const char *named = flip->place == FLIP_LOG ? log_folder : flip->path;
-    if (strstr(error->text, named) == NULL &&
-        !(flip->place == FLIP_IMAGE && strstr(error->text, database) != NULL))
+    if (strstr(error->text, named) == NULL)
         world_give_up(world, "m%zu refuses to start with a damaged %s and does not name it: %s", member,
                       flip->path, error->text);
 }

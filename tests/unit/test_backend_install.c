@@ -1,6 +1,8 @@
 /* A database of another member in the place of the own one, on a simulated disk. */
+#include "base/buf.h"
 #include "base/memory.h"
 #include "bolt/bolt.h"
+#include "bolt/page.h"
 #include "storage/fs_sim.h"
 #include "storage/snap.h"
 #include "tests/unit/backend_fixture.h"
@@ -132,6 +134,38 @@ static void an_image_with_a_damaged_page_is_refused(void **state)
     }
     assert_true(refused > pages / 2); /* the others are free */
     must(backend_check_image(fs, received, RECEIVED_INDEX));
+    fs_sim_free(disk);
+}
+
+/* Rows would not be found that are there: it must not take the place of a good database. */
+static void an_image_with_a_damaged_key_of_a_branch_is_refused(void **state)
+{
+    (void)state;
+    struct fs_sim *disk = new_disk(1);
+    struct fs *fs = fs_sim_fs(disk);
+    struct backend *backend = new_backend(fs, received, "leader", RECEIVED_INDEX, 2000);
+    uint64_t pages = backend_size(backend) / PAGE;
+    struct buf file = {0};
+    unsigned branches = 0;
+    must(backend_close(backend));
+    must(fs_read_file(fs, received, DISK_SIZE, &file));
+    for (uint64_t i = 2; i < pages; i++) {
+        struct page page;
+        struct element second = {0};
+        struct error *error = page_open(&page, file.data, PAGE, pages, i);
+        bool is_branch = error == NULL && !page.leaf && page.count > 1;
+        error_free(error);
+        if (!is_branch) continue;
+        assert_true(page_locate(&page, 1, &second));
+        uint64_t last = (uint64_t)(second.key.data + second.key.size - 1 - file.data);
+        assert_true(fs_sim_flip_bit(disk, received, last, 6));
+        must_fail(backend_check_image(fs, received, RECEIVED_INDEX), ERROR_CORRUPT, "is out of order");
+        assert_true(fs_sim_flip_bit(disk, received, last, 6));
+        branches++;
+    }
+    assert_true(branches > 0);
+    must(backend_check_image(fs, received, RECEIVED_INDEX));
+    buf_deinit(&file);
     fs_sim_free(disk);
 }
 
@@ -338,6 +372,7 @@ int main(void)
         cmocka_unit_test(an_image_at_another_index_is_refused),
         cmocka_unit_test(an_image_cut_short_is_refused),
         cmocka_unit_test(an_image_with_a_damaged_page_is_refused),
+        cmocka_unit_test(an_image_with_a_damaged_key_of_a_branch_is_refused),
         cmocka_unit_test(an_image_without_a_bucket_is_refused),
         cmocka_unit_test(the_state_is_that_of_the_image),
         cmocka_unit_test(a_reader_keeps_what_it_sees),
