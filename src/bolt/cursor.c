@@ -273,6 +273,17 @@ struct error *bolt_cursor_last(struct bolt_cursor *cursor)
     return end_first(cursor, -1);
 }
 
+/* The page does not begin before its key in the branch above. */
+static struct error *check_begin(const struct bolt_cursor_frame *frame, struct bytes low)
+{
+    struct element first = {0};
+    struct bolt_node *child;
+    if (frame->count == 0) return NULL;
+    TRY(frame_element(frame, 0, &first, &child));
+    if (bytes_compare(first.key, low) >= 0) return NULL;
+    return error_new(ERROR_CORRUPT, "page %" PRIu64 ": key 0 is out of order", frame->page_id);
+}
+
 struct error *bolt_cursor_seek(struct bolt_cursor *cursor, struct bytes key)
 {
     TRY(restart(cursor));
@@ -286,6 +297,7 @@ struct error *bolt_cursor_seek(struct bolt_cursor *cursor, struct bytes key)
         TRY(frame_element(frame, frame->index, &element, &child));
         if (cursor->depth == BOLT_DEPTH_MAX) return too_deep(frame);
         TRY(load_child(cursor->bucket.tx, &element, child, &cursor->frames[cursor->depth]));
+        TRY(check_begin(&cursor->frames[cursor->depth], element.key));
         cursor->depth++;
     }
     struct bolt_cursor_frame *leaf = &cursor->frames[cursor->depth - 1];
