@@ -109,8 +109,8 @@ bool operator_replace(struct world *world, size_t member)
     struct operator* state = & world->operator;
     size_t asked = find_awake(world), under_way = state->to_add;
     for (size_t i = 0; i < SIM_CLUSTER_MEMBERS_MAX; i++) under_way += state->damaged[i];
-    if (asked == sim_cluster_members(world->cluster) || under_way > 0 || state->removed[member] ||
-        cluster_voter_count(seen_by(world, asked)) <= VOTERS_MIN ||
+    if (world->faults.next == INT64_MAX || asked == sim_cluster_members(world->cluster) || under_way > 0 ||
+        state->removed[member] || cluster_voter_count(seen_by(world, asked)) <= VOTERS_MIN ||
         sim_cluster_members(world->cluster) == SIM_CLUSTER_MEMBERS_MAX)
         return false;
     world_tell(world, "m%zu is to be replaced", member);

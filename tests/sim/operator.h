@@ -25,8 +25,8 @@ struct operator
 
 /* A change of the membership, at random; one at a time. */
 void operator_change(struct world *world, struct rng *rng);
-/* The member is down and is to be replaced. False: it cannot be, because too few would be left meanwhile, or
- * no place is left for another. */
+/* The member is down and is to be replaced. False: it cannot be, because too few would be left meanwhile, no
+ * place is left for another, or the faults have ended. */
 bool operator_replace(struct world *world, size_t member);
 /* The member is being replaced. */
 bool operator_replaces(const struct world *world, size_t member);
