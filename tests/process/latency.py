@@ -1,16 +1,18 @@
 #!/usr/bin/python3
 """A cluster whose links take time: three members of a slow network (network.py), clients that write, add and read.
 
-First that the links are as slow, as unsteady and as lossy as they are told, each way by itself. Then a follower that is 300 ms
-away: the others go on at their rate, no election happens, and the follower answers, late but right. Then a leader farther
-away than any election timeout: another one leads, and goes on leading when the links are as before. Nothing is lost.
+First that the links are as slow, as unsteady and as lossy as they are told, each way by itself. Then many leases are renewed
+through a follower that is not near its leader. Then a follower that is 300 ms away: the others go on at their rate, no election
+happens, and the follower answers, late but right. Then a leader farther away than any election timeout: another one leads, and
+goes on leading when the links are as before. Then links of which nobody knows what they will be like next. Nothing is lost.
 
-LATENCY_ROUNDS: how many followers and leaders.
+LATENCY_ROUNDS: how many followers and leaders; LATENCY_STORM: seconds of changing links; LATENCY_SEED: other changes.
 """
 import sys
 
 sys.dont_write_bytecode = True
 
+import random
 import statistics
 import threading
 import time
@@ -21,6 +23,8 @@ from clusters import LIMIT, Cluster, Load, wait_for
 from etcd import expect, rpc
 
 ROUNDS = etcd.setting("LATENCY_ROUNDS", 1)
+STORM = etcd.setting("LATENCY_STORM", 6)
+SEED = etcd.setting("LATENCY_SEED", int(time.time()))
 NEAR = 50           # ms
 LEASES, RENEWALS, TTL = 100, 3, 20
 FAR = 300           # ms
@@ -163,7 +167,8 @@ def leases_live_on(cluster):
     errors = []
 
     def renew(client, lease):
-        keep_alive = client.channel.stream_stream("/etcdserverpb.Lease/LeaseKeepAlive", rpc.LeaseKeepAliveRequest.SerializeToString,
+        keep_alive = client.channel.stream_stream("/etcdserverpb.Lease/LeaseKeepAlive",
+                                                  rpc.LeaseKeepAliveRequest.SerializeToString,
                                                   rpc.LeaseKeepAliveResponse.FromString)
         asked = threading.Semaphore(1)
 
@@ -221,15 +226,45 @@ def the_leader_is_too_far_away(cluster):
     old.place.delay(0)
     with etcd.Client(old) as client:
         _, healed = wait_for(f"{old.name} serves again", lambda: client.get(b"led by").kvs[0].value == new.name.encode())
-    print(f"{old.name} {TOO_FAR} ms away: {new.name} leads after {seconds:.2f} s, {old.name} knows {known:.2f} s later, and serves "
-          f"{healed:.2f} s after the links are as before", flush=True)
+    print(f"{old.name} {TOO_FAR} ms away: {new.name} leads after {seconds:.2f} s, {old.name} knows {known:.2f} s later, and "
+          f"serves {healed:.2f} s after the links are as before", flush=True)
     expect(cluster.leader() is new and term(new) == newer, f"an election when the links were as before: {newer}, {term(new)}")
+
+
+def links_change(cluster, load, generator):
+    """One member's or everybody's, one way or both, for a second or so; some are cut."""
+    net = cluster.network
+    until = time.monotonic() + STORM
+    changes = 0
+    while time.monotonic() < until:
+        one, other = generator.sample(net.places, 2)
+        delay = generator.choice([0, 5, 50, 200, 600, 1500])
+        jitter, loss = generator.choice([0, delay / 2, delay]), generator.choice([0, 1, 5, 20])
+        what = generator.random()
+        if what < 0.6:
+            one.delay(delay, jitter, loss, ways=generator.choice([2, 1, -1]))
+        elif what < 0.8:
+            net.delay(min(delay, 100), 0, loss)
+        elif what < 0.9:
+            one.lose(other)
+        else:
+            net.heal()
+        changes += 1
+        time.sleep(1.5 * generator.random())
+        load.check_errors()
+    net.heal()
+    for place in net.places:
+        place.delay(0)
+    begun = time.monotonic()
+    load.goes_on()
+    print(f"links changed {changes} times, every client goes on {time.monotonic() - begun:.1f} s after the last", flush=True)
 
 
 def run(scratch):
     reason = network.available(slow=True)
     if reason:
         etcd.skip(reason)
+    print(f"LATENCY_SEED={SEED}", flush=True)
     links_are_as_told(scratch)
     net = network.Network(scratch, slow=True)
     cluster = Cluster(scratch, {f"m{number}": etcd.OURS for number in range(1, 4)}, network=net)
@@ -241,6 +276,7 @@ def run(scratch):
         the_leader_is_too_far_away(cluster)
         load.goes_on()
         load.check_errors()
+    links_change(cluster, load, random.Random(SEED))
     load.finish()
     cluster.stop()
 
