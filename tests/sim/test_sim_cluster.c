@@ -43,13 +43,11 @@ static void print_totals(const struct totals *totals, double seconds)
 {
     const struct workload_counts *counts = &totals->counts;
     const struct fault_counts *faults = &totals->fault_counts;
-    printf("%llu seeds, %.2f simulated hours, %llu faults (%llu disk errors, %llu times defragmented, %llu "
-           "members added, %llu removed, %llu of them replaced), %llu elections, %llu "
-           "databases installed, %llu events; %llu "
-           "writes "
-           "acknowledged, %llu refused, %llu of unknown outcome, %llu reads, %llu keep-alives, %llu watch "
-           "responses; %llu "
-           "answers checked, %.0f per minute\n",
+    printf("%llu seeds, %.2f simulated hours, %llu faults (%llu disk errors, %llu times defragmented, "
+           "%llu members added, %llu removed, %llu of them replaced), %llu elections, "
+           "%llu databases installed, %llu events; %llu writes acknowledged, %llu refused, "
+           "%llu of unknown outcome, %llu reads, %llu keep-alives, %llu watch responses; "
+           "%llu answers checked, %.0f per minute\n",
            (unsigned long long)totals->seeds, (double)totals->simulated_ms / 3.6e6,
            (unsigned long long)totals->faults, (unsigned long long)faults->disk_errors,
            (unsigned long long)faults->defragmented, (unsigned long long)faults->members_added,
