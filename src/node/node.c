@@ -16,6 +16,8 @@ struct node_limits node_limits_default(void)
         .max_txn_operations = KV_MAX_TXN_OPERATIONS_DEFAULT,
         .quota_bytes = UINT64_C(2) << 30,
         .log_memory_bytes = 64 << 20,
+        .log_compact_step = 100,
+        .max_message_bytes = 1 << 20,
         .backend_memory_bytes = 64 << 20,
         .compaction_rows = 1000,
         .compaction_pause = 10 * NODE_MILLISECOND,

@@ -180,6 +180,8 @@ struct node_limits {
     uint64_t max_txn_operations;
     uint64_t quota_bytes;          /* backend quota; 0 means none */
     uint64_t log_memory_bytes;     /* the in-memory log is compacted when it holds more and nobody needs it */
+    uint64_t log_compact_step;     /* applied entries between compactions of the in-memory log */
+    uint64_t max_message_bytes;    /* entries sent to a peer in one message; 0: one by one */
     uint64_t backend_memory_bytes; /* applying pauses while the uncommitted batches hold more */
     uint64_t compaction_rows;      /* rows looked at per slice */
     int64_t compaction_pause;      /* nanoseconds between slices */

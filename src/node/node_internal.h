@@ -43,7 +43,6 @@
 enum {
     NODE_APPLY_GAP_MAX = 5000,    /* committed - applied beyond which proposals are refused */
     NODE_READ_INDEX_IDS_MAX = 64, /* re-sent ReadIndex requests remembered per batch */
-    NODE_LOG_COMPACT_STEP = 100,  /* applied entries between compactions of the in-memory log */
     NODE_ALARMS_MAX = 1024,
     NODE_SNAPSHOTS_MAX = 16, /* RAFT_SNAP messages that wait */
     NODE_VERSION_SIZE = 40,  /* room for a version as text */
@@ -161,7 +160,6 @@ struct node {
     /* Raft and its log in memory. */
     struct raft *raft;
     struct raft_memory_storage *log;
-    uint64_t log_bytes;                 /* payload of the entries in `log` */
     uint64_t stable_index, stable_term; /* the last entry that raft was told to be durable */
     uint64_t stable_at;                 /* in this term */
     struct raft_soft_state soft;

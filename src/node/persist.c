@@ -69,7 +69,6 @@ static void take_snapshot(struct node *node, const struct raft_snapshot *snapsho
     if (snapshot == NULL) return;
     enum raft_result result = raft_memory_storage_apply_snapshot(node->log, snapshot);
     assert(result == RAFT_OK);
-    node->log_bytes = 0;
     node_snapshot_saved(node, snapshot->index);
     node_snapshot_durable(node, snapshot);
 }
@@ -80,7 +79,6 @@ static void take_write(struct node *node, struct raft_message *message)
     if (!raft_hard_state_is_empty(state)) raft_memory_storage_set_hard_state(node->log, state);
     take_snapshot(node, message->snapshot);
     raft_memory_storage_append(node->log, message->entries.items, message->entries.count);
-    node->log_bytes += raft_entries_payload_size(message->entries.items, message->entries.count);
     node_deliver(node, &message->responses);
 }
 
@@ -122,13 +120,13 @@ static void note_snapshot(struct node *node, uint64_t index)
 void node_compact_log(struct node *node)
 {
     uint64_t first = raft_memory_storage_first_index(node->log);
-    bool too_big = node->log_bytes > node->config.limits.log_memory_bytes;
+    bool too_big = node->log->payload > node->config.limits.log_memory_bytes;
     if (node_is_installing(node)) return;
-    if (node->applied < node->log_compacted_at + NODE_LOG_COMPACT_STEP && !too_big) return;
+    if (node->applied < node->log_compacted_at + node->config.limits.log_compact_step && !too_big) return;
     node->log_compacted_at = node->applied;
     uint64_t keep = node_snapshot_needs_log(node) ? node->applied : node->config.catch_up_entries;
     uint64_t up_to = node->applied > keep ? node->applied - keep : 0;
-    uint64_t freed = 0, bytes = node->log_bytes, index = first;
+    uint64_t freed = 0, bytes = node->log->payload, index = first;
     uint64_t durable = raft_memory_storage_last_index(node->log);
     uint64_t most = node->applied < durable ? node->applied : durable;
     for (; index <= most; index++) {
@@ -140,7 +138,6 @@ void node_compact_log(struct node *node)
     note_snapshot(node, most);
     enum raft_result result = raft_memory_storage_compact(node->log, index - 1);
     assert(result == RAFT_OK);
-    node->log_bytes -= freed;
     log_debug(node->logger, "compacted Raft logs", LOG_UINT("compact-index", index - 1));
 }
 

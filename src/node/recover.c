@@ -10,7 +10,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { MAX_INFLIGHT_MESSAGES = 512, MAX_MESSAGE_BYTES = 1 << 20, MAX_APPLYING_BYTES = 64 << 20 };
+enum { MAX_INFLIGHT_MESSAGES = 512, MAX_APPLYING_BYTES = 64 << 20 };
 
 /* Ids: 16 bits of the member, 40 bits of milliseconds, 8 bits of count; unique over restarts because the
  * clock moves on faster than ids are used. */
@@ -167,7 +167,7 @@ static struct error *build_raft(struct node *node)
         .heartbeat_tick = 1,
         .storage = &node->log->storage,
         .async_storage_writes = true,
-        .max_size_per_message = MAX_MESSAGE_BYTES,
+        .max_size_per_message = node->config.limits.max_message_bytes,
         .max_committed_size_per_ready = MAX_APPLYING_BYTES,
         .max_inflight_messages = MAX_INFLIGHT_MESSAGES,
         .check_quorum = true,
@@ -225,7 +225,6 @@ struct error *node_new(const struct node_config *config, struct node_recovery *r
     rng_init(&node->rng, config->seed);
     init_queues(node);
     node_init_histograms(&node->metrics);
-    node->log_bytes = raft_entries_payload_size(node->log->entries.items, node->log->entries.count);
     struct error *error = check_indexes(node, recovery->snapshot_index);
     if (error == NULL) error = build_state(node);
     if (error == NULL) error = check_versions(node);

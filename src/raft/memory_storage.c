@@ -95,6 +95,7 @@ enum raft_result raft_memory_storage_apply_snapshot(struct raft_memory_storage *
         return RAFT_SNAPSHOT_OUT_OF_DATE;
     raft_snapshot_copy(&memory->snapshot, snapshot);
     raft_entries_truncate(&memory->entries, 0);
+    memory->payload = 0;
     memory->compacted_index = snapshot->index;
     memory->compacted_term = snapshot->term;
     return RAFT_OK;
@@ -123,6 +124,7 @@ enum raft_result raft_memory_storage_compact(struct raft_memory_storage *memory,
     size_t dropped = index - memory->compacted_index;
     memory->compacted_term = memory->entries.items[dropped - 1].term;
     memory->compacted_index = index;
+    memory->payload -= raft_entries_payload_size(memory->entries.items, dropped);
     raft_entries_drop_front(&memory->entries, dropped);
     return RAFT_OK;
 }
@@ -140,6 +142,9 @@ void raft_memory_storage_append(struct raft_memory_storage *memory, const struct
         count -= skipped;
     }
     assert(items[0].index <= raft_memory_storage_last_index(memory) + 1); /* no gap */
-    raft_entries_truncate(&memory->entries, items[0].index - first);
+    size_t kept = items[0].index - first;
+    memory->payload -= raft_entries_payload_size(memory->entries.items + kept, memory->entries.count - kept);
+    raft_entries_truncate(&memory->entries, kept);
     raft_entries_append(&memory->entries, items, count);
+    memory->payload += raft_entries_payload_size(items, count);
 }

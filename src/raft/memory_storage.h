@@ -16,6 +16,7 @@ struct raft_memory_storage {
     uint64_t compacted_index; /* the placeholder; first index - 1 */
     uint64_t compacted_term;
     struct raft_entries entries;
+    uint64_t payload; /* bytes of their data */
 };
 
 void raft_memory_storage_init(struct raft_memory_storage *memory);

@@ -326,6 +326,36 @@ static void only_newer_snapshots_replace_the_storage(void **state)
     raft_memory_storage_deinit(&memory);
 }
 
+/* Entries of `size` bytes each, from `index` on. */
+static void store(struct raft_memory_storage *memory, uint64_t index, size_t count, size_t size)
+{
+    struct raft_entries entries = {0};
+    for (size_t i = 0; i < count; i++)
+        raft_entries_append_owned(&entries, (struct raft_entry){.index = index + i, .data = blob_new(size)});
+    raft_memory_storage_append(memory, entries.items, entries.count);
+    raft_entries_deinit(&entries);
+}
+
+/* Those that were replaced do not count, or the log would be taken for ever larger than it is, and cut. */
+static void the_payload_is_that_of_the_entries_that_are_there(void **state)
+{
+    (void)state;
+    struct raft_memory_storage memory;
+    raft_memory_storage_init(&memory);
+    store(&memory, 1, 4, 100);
+    assert_int_equal(memory.payload, 400);
+    store(&memory, 3, 1, 7);
+    assert_int_equal(memory.payload, 207);
+    assert_int_equal(raft_memory_storage_compact(&memory, 2), RAFT_OK);
+    assert_int_equal(memory.payload, 7);
+    store(&memory, 1, 3, 10); /* 1 and 2 are compacted */
+    assert_int_equal(memory.payload, 10);
+    struct raft_snapshot snapshot = {.index = 9, .term = 1};
+    assert_int_equal(raft_memory_storage_apply_snapshot(&memory, &snapshot), RAFT_OK);
+    assert_int_equal(memory.payload, 0);
+    raft_memory_storage_deinit(&memory);
+}
+
 static void entries_survive_any_mix_of_appending_and_dropping(void **state)
 {
     (void)state;
@@ -376,6 +406,7 @@ int main(void)
         cmocka_unit_test(storing_an_entry_discards_those_behind_it),
         cmocka_unit_test(compaction_keeps_the_term_of_its_index),
         cmocka_unit_test(only_newer_snapshots_replace_the_storage),
+        cmocka_unit_test(the_payload_is_that_of_the_entries_that_are_there),
         cmocka_unit_test(entries_survive_any_mix_of_appending_and_dropping),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
