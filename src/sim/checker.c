@@ -317,6 +317,11 @@ void sim_checker_event(struct sim_checker *checker, const struct sim_event *even
         check_candidate(checker, event);
         check_vote(checker, event);
         break;
+    case SIM_EVENT_RECEIVE:
+        if (event->is_damaged)
+            sim_checker_fail(checker, "member %zu was sent a damaged database by member %zu: %s",
+                             event->member, event->peer, event->text);
+        break;
     case SIM_EVENT_START: /* what it knows to be committed may be less than before */
         checker->members[event->member].committed = 0;
         checker->members[event->member].led_term = 0;

@@ -20,6 +20,7 @@
  *     start; a gap is told, with a compact revision behind it.
  *   - A lease that was kept alive is not revoked before its time (clients allow for the drift of clocks);
  * keys of a revoked lease go in one revision.
+ *   - A database that one member sends another is one.
  *   - Members with the same revision and compact revision have the same HashKV.
  *
  * The first violation is kept as text; after it nothing more is checked. Times are those of the simulation.

@@ -216,6 +216,8 @@ static void make_member(struct place *place, const char *initial_cluster,
         .limits = options->limits,
         .watch_progress_interval = options->watch_progress_interval,
         .write_time = options->write_time,
+        .read_time = options->read_time,
+        .install_time = options->install_time,
         .logger = options->logger,
         .on_reply = on_reply,
         .on_watch = on_watch,
@@ -342,12 +344,14 @@ static void receive(struct place *place, const struct sim_packet *packet, const 
     struct error *error = sim_network_link(cluster->network, packet->from, packet->to)->cut
                               ? error_new(ERROR_IO, "the connection broke")
                               : sim_member_receive(place->member, message, packet->image);
-    happen(cluster, &(const struct sim_event){.at = cluster->now,
-                                              .kind = SIM_EVENT_RECEIVE,
-                                              .member = place->number,
-                                              .peer = packet->from,
-                                              .message = message,
-                                              .text = error == NULL ? NULL : error->text});
+    happen(cluster,
+           &(const struct sim_event){.at = cluster->now,
+                                     .kind = SIM_EVENT_RECEIVE,
+                                     .member = place->number,
+                                     .peer = packet->from,
+                                     .message = message,
+                                     .text = error == NULL ? NULL : error->text,
+                                     .is_damaged = error_is(error, ERROR_CORRUPT) && !packet->is_cut_short});
     report(cluster, packet, error == NULL);
     error_free(error);
 }

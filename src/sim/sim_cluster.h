@@ -58,6 +58,7 @@ struct sim_event {
     size_t peer;
     const struct raft_message *message; /* SEND, DELIVER, RECEIVE; else NULL. Borrowed */
     const char *text; /* FAIL: what happened; RECEIVE: why it was refused, if it was; else NULL */
+    bool is_damaged;  /* RECEIVE: it came whole, and is none: so it was sent */
 };
 
 struct sim_cluster_options {
@@ -71,7 +72,7 @@ struct sim_cluster_options {
     int64_t lease_checkpoint_interval;
     const struct node_limits *limits;
     int64_t watch_progress_interval;
-    int64_t write_time;
+    int64_t write_time, read_time, install_time;
     const struct logger *logger;
     /* As in struct sim_member_options, with the member they come from. */
     void (*on_reply)(void *context, size_t member, struct node_request *request);

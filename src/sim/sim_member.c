@@ -14,7 +14,15 @@
 #define TOKEN_TTL                                                                                            \
     (100000000 * MILLISECOND) /* longer than any run: what ends a token is to be something else */
 
-enum { INSTALL_WRITES = 4 /* each of its steps takes as long as so many writes */ };
+enum { LONG_WRITES = 4 /* what is done to a whole database takes as long as so many writes */ };
+
+/* A database that is read for another member, while this one goes on. */
+struct reading {
+    struct reading *next;
+    struct raft_message message;
+    struct backend_reader reader;
+    int64_t done;
+};
 
 struct sim_member {
     struct sim_member_options options;
@@ -43,6 +51,8 @@ struct sim_member {
     int64_t install_step;  /* when the next of the two is done */
     uint64_t index_before; /* the backend's, that the state in memory still has */
     uint64_t installs, lives;
+
+    struct reading *readings;
 };
 
 /* Not a digest to trust, but one that depends on everything: ids need only be distinct and stable. */
@@ -119,6 +129,11 @@ uint64_t sim_member_consistent_index(const struct sim_member *member)
 uint64_t sim_member_installs(const struct sim_member *member)
 {
     return member->installs;
+}
+
+bool sim_member_is_reading(const struct sim_member *member)
+{
+    return member->readings != NULL;
 }
 
 uint64_t sim_member_lives(const struct sim_member *member)
@@ -210,10 +225,19 @@ struct error *sim_member_start(struct sim_member *member, int64_t now)
 
 /* ---- the disks ---- */
 
-static int64_t some_time(struct sim_member *member)
+static int64_t some_time(struct sim_member *member, int64_t average)
 {
-    int64_t average = member->options.write_time != 0 ? member->options.write_time : MILLISECOND;
     return 1 + (int64_t)rng_below(&member->rng, (uint64_t)average * 2);
+}
+
+static int64_t write_time(struct sim_member *member)
+{
+    return some_time(member, member->options.write_time != 0 ? member->options.write_time : MILLISECOND);
+}
+
+static int64_t long_time(struct sim_member *member, int64_t average)
+{
+    return average == 0 ? write_time(member) * LONG_WRITES : some_time(member, average);
 }
 
 static void begin_writing(struct sim_member *member)
@@ -221,7 +245,7 @@ static void begin_writing(struct sim_member *member)
     if (member->writing != NULL || member->writes.oldest == NULL) return;
     member->writing = member->writes.oldest;
     member->writes.oldest = NULL;
-    member->writes_done = member->now + some_time(member);
+    member->writes_done = member->now + write_time(member);
 }
 
 /* The bytes reach the disk only at the end of the write's time: what a crash in between leaves is the disk's
@@ -259,7 +283,7 @@ static void begin_install(struct sim_member *member)
     member->installing = member->ready.install;
     member->index_before = backend_consistent_index(member->member.backend);
     member->is_in_place = false;
-    member->install_step = member->now + some_time(member) * INSTALL_WRITES;
+    member->install_step = member->now + long_time(member, member->options.install_time);
 }
 
 static struct error *put_in_place(struct sim_member *member)
@@ -268,7 +292,7 @@ static struct error *put_in_place(struct sim_member *member)
     struct error *error = backend_install(member->member.backend, path, member->installing);
     free(path);
     member->is_in_place = true;
-    member->install_step = member->now + some_time(member) * INSTALL_WRITES;
+    member->install_step = member->now + long_time(member, member->options.install_time);
     return error;
 }
 
@@ -348,40 +372,79 @@ static struct error *append_chunk(void *context, struct bytes chunk)
     return NULL;
 }
 
-/* The whole image at once: what it shows is that of now, however long it travels. */
-static struct error *read_image(struct sim_member *member, uint64_t index, struct blob **image)
+/* What is read is the state of now, however long that takes. */
+static struct error *begin_reading(struct sim_member *member, struct raft_message *message, int64_t done)
 {
-    struct backend_reader reader;
+    struct reading *reading = mem_zalloc(1, sizeof(*reading));
+    uint64_t index = message->snapshot->index, found = 0;
+    struct error *error = backend_read_begin(member->member.backend, &reading->reader);
+    if (error != NULL) {
+        free(reading);
+        return error;
+    }
+    reading->message = raft_message_take(message);
+    reading->done = done;
+    reading->next = member->readings;
+    member->readings = reading;
+    TRY(backend_reader_index(&reading->reader, &found));
+    if (found == index) return NULL;
+    return error_new(ERROR_CORRUPT, "a snapshot at index %llu is to be sent with an image at %llu",
+                     (unsigned long long)index, (unsigned long long)found);
+}
+
+static void reading_free(struct reading *reading)
+{
+    backend_read_end(&reading->reader);
+    raft_message_deinit(&reading->message);
+    free(reading);
+}
+
+static struct error *end_reading(struct sim_member *member, struct reading *reading)
+{
     struct buf content = {0};
-    uint64_t found = 0;
-    TRY(backend_read_begin(member->member.backend, &reader));
-    struct error *error = backend_reader_index(&reader, &found);
-    if (error == NULL && found != index)
-        error = error_new(ERROR_CORRUPT, "a snapshot at index %llu is to be sent with an image at %llu",
-                          (unsigned long long)index, (unsigned long long)found);
-    if (error == NULL) error = bolt_write_to(reader.tx, append_chunk, &content);
-    backend_read_end(&reader);
-    if (error == NULL) *image = blob_from(buf_bytes(&content));
+    struct error *error = bolt_write_to(reading->reader.tx, append_chunk, &content);
+    if (error == NULL) {
+        struct blob *image = blob_from(buf_bytes(&content));
+        member->options.on_snapshot(member->options.context, &reading->message, image);
+        blob_unref(image);
+    }
     buf_deinit(&content);
+    reading_free(reading);
     return error;
 }
 
-static struct error *send_snapshot(struct sim_member *member, const struct raft_message *message)
+static struct error *end_readings(struct sim_member *member)
 {
-    struct blob *image = NULL; /* the compiler does not see that failing ends it */
-    TRY(read_image(member, message->snapshot->index, &image));
-    member->options.on_snapshot(member->options.context, message, image);
-    blob_unref(image);
+    for (struct reading **at = &member->readings; *at != NULL;) {
+        struct reading *reading = *at;
+        if (reading->done > member->now) {
+            at = &reading->next;
+            continue;
+        }
+        *at = reading->next;
+        TRY(end_reading(member, reading));
+    }
     return NULL;
+}
+
+static void drop_readings(struct sim_member *member)
+{
+    struct reading *reading;
+    while ((reading = member->readings) != NULL) {
+        member->readings = reading->next;
+        reading_free(reading);
+    }
 }
 
 static struct error *take_snapshots(struct sim_member *member, bool send)
 {
     struct error *error = NULL;
+    if (member->ready.snapshots == NULL) return NULL;
+    int64_t done = member->now + long_time(member, member->options.read_time);
     for (struct mail *mail = member->ready.snapshots; mail != NULL;) {
         struct node_peer_message *out = (struct node_peer_message *)(void *)mail;
         mail = mail->next;
-        if (send && error == NULL) error = send_snapshot(member, &out->message);
+        if (send && error == NULL) error = begin_reading(member, &out->message, done);
         raft_message_deinit(&out->message);
         free(out);
     }
@@ -408,7 +471,7 @@ static struct error *collect(struct sim_member *member)
     TRY(take_snapshots(member, true));
     if (member->ready.batch != NULL) {
         member->batch = member->ready.batch;
-        member->batch_done = member->now + some_time(member);
+        member->batch_done = member->now + write_time(member);
     }
     if (member->ready.install != 0) begin_install(member);
     if (member->ready.membership_changed && member->options.on_membership != NULL)
@@ -440,6 +503,7 @@ static void fall(struct sim_member *member)
     assert(member->ready.replies == NULL && member->ready.watch_messages == NULL);
     take_peer_messages(member, false);
     error_free(take_snapshots(member, false));
+    drop_readings(member);
     node_free(member->node);
     member->node = NULL;
     member->member.recovery.log = NULL;
@@ -461,6 +525,8 @@ int64_t sim_member_next(const struct sim_member *member)
     if (member->writes_done < next) next = member->writes_done;
     if (member->batch_done < next) next = member->batch_done;
     if (member->install_step < next) next = member->install_step;
+    for (const struct reading *reading = member->readings; reading != NULL; reading = reading->next)
+        if (reading->done < next) next = reading->done;
     return next;
 }
 
@@ -469,6 +535,7 @@ static struct error *run(struct sim_member *member)
     if (member->writes_done <= member->now) TRY(end_writing(member));
     if (member->batch_done <= member->now) TRY(end_commit(member));
     if (member->install_step <= member->now) TRY(continue_install(member));
+    TRY(end_readings(member));
     TRY(node_run(member->node));
     TRY(collect(member));
     begin_writing(member);

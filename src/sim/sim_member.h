@@ -40,6 +40,9 @@ struct sim_member_options {
     const struct node_limits *limits;         /* copied; NULL: etcd's */
     int64_t watch_progress_interval;          /* nanoseconds; 0: etcd's */
     int64_t write_time; /* nanoseconds that a log write or a commit takes on average; 0: 1 ms */
+    /* Nanoseconds on average; 0: four writes. */
+    int64_t read_time;    /* that reading the database for another member takes */
+    int64_t install_time; /* that each of the two steps of installing one takes */
     const struct logger *logger;
     /* Requests come back, watch responses come out; called inside sim_member_run, _crash and _stop. */
     void (*on_reply)(void *context, struct node_request *request);
@@ -93,6 +96,8 @@ struct error *sim_member_receive(struct sim_member *member, const struct raft_me
                                  struct blob *image) __attribute__((warn_unused_result));
 /* How many databases of other members it has installed while it was up. */
 uint64_t sim_member_installs(const struct sim_member *member);
+/* It reads its database for another member. */
+bool sim_member_is_reading(const struct sim_member *member);
 /* How often it was started: what was asked of it before is not its business any more. */
 uint64_t sim_member_lives(const struct sim_member *member);
 /* Something else was put into the node (a watch request, a report): it runs at once. */

@@ -128,6 +128,7 @@ void sim_network_send_image(struct sim_network *network, size_t from, size_t to,
     struct bytes content = blob_bytes(image);
     if (rng_chance(&network->rng, link->loss, IN_10000)) {
         content.size = (size_t)rng_below(&network->rng, content.size);
+        packet.is_cut_short = true;
         time = (int64_t)rng_below(&network->rng, (uint64_t)time + 1);
     }
     packet.tag = tag;
@@ -154,6 +155,22 @@ bool sim_network_take(struct sim_network *network, int64_t now, struct sim_packe
     *packet = flight->packet;
     free(flight);
     return true;
+}
+
+void sim_network_lose(struct sim_network *network, size_t from)
+{
+    for (size_t i = 0; i < network->flights.count;) {
+        struct flight *flight = (struct flight *)(void *)network->flights.nodes[i];
+        if (flight->packet.from != from || flight->packet.image != NULL) {
+            i++;
+            continue;
+        }
+        /* What fills the gap may have moved to where was looked already. */
+        heap_remove(&network->flights, &flight->node);
+        sim_packet_deinit(&flight->packet);
+        free(flight);
+        i = 0;
+    }
 }
 
 size_t sim_network_count(const struct sim_network *network)

@@ -38,6 +38,7 @@ struct sim_packet {
     struct blob *image; /* of a RAFT_SNAP, likewise; else NULL */
     uint64_t tag;       /* with an image: as it was sent with */
     bool is_copy;       /* likewise: there is, or was, another one */
+    bool is_cut_short;  /* likewise */
 };
 /* Gives back both references. */
 void sim_packet_deinit(struct sim_packet *packet);
@@ -59,6 +60,9 @@ void sim_network_free(struct sim_network *network);
 struct sim_link *sim_network_link(struct sim_network *network, size_t from, size_t to);
 /* Cuts (or mends) both directions between two places. */
 void sim_network_cut(struct sim_network *network, size_t a, size_t b, bool cut);
+/* What a place has sent and what has not arrived is lost, but for images: its power failed before its network
+ * card had it. */
+void sim_network_lose(struct sim_network *network, size_t from);
 /* No link is cut any more. */
 void sim_network_heal(struct sim_network *network);
 

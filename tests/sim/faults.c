@@ -9,13 +9,10 @@
 #define MILLISECOND INT64_C(1000000)
 #define SECOND      INT64_C(1000000000)
 
+#define FALLEN_FOR (6 * SECOND) /* a leader of a row that falls; unless its successor falls sooner */
+
 /* Lines of the plan. */
-enum {
-    LINE_FAULTS = 0,
-    LINE_VOTES = 1,
-    LINE_REIGNS = 2,
-    LINE_IMAGES = 1000 /* behind those of the workload */
-};
+enum { LINE_FAULTS = 0, LINE_VOTES = 1, LINE_REIGNS = 2, LINE_IMAGES = 3, LINE_READINGS = 4 };
 
 static int64_t later(struct world *world, int64_t most)
 {
@@ -72,6 +69,17 @@ static size_t some_member(struct world *world)
 
 /* ---- members ---- */
 
+/* In a row of leaders that fall, each comes back when the next one has fallen. */
+static void take_turns(struct world *world, size_t member)
+{
+    struct faults *faults = &world->faults;
+    size_t former = faults->fallen;
+    faults->fallen = member;
+    if (former == SIM_CLUSTER_MEMBERS_MAX || former == member || is_up(world, former)) return;
+    if (!operator_has_removed(world, former))
+        fate_of(world, former)->restart_at = later(world, 20 * MILLISECOND);
+}
+
 static void crash(struct world *world, size_t member)
 {
     static const char *const names[] = {"is killed", "loses power and all that was not synced",
@@ -79,12 +87,18 @@ static void crash(struct world *world, size_t member)
     size_t how = (size_t)rng_below(&world->faults.rng, 3);
     struct fate *fate = fate_of(world, member);
     /* What a failed sync has dropped is readable until the power fails, so a bad disk is followed by that. */
-    if (fate->may_fail && how == 0) how = 1;
+    if ((fate->may_fail || fate->falls_silent) && how == 0) how = 1;
     world_tell(world, "m%zu %s", member, names[how]);
     if (how == 0)
         sim_cluster_kill(world->cluster, member);
     else
         sim_cluster_crash(world->cluster, member, how == 1 ? FS_SIM_LOSE_ALL : FS_SIM_RANDOM);
+    if (fate->falls_silent || (how != 0 && chance(world, 1, 2))) {
+        world_tell(world, "what m%zu was sending is lost", member);
+        sim_network_lose(sim_cluster_network(world->cluster), member);
+    }
+    if (fate->falls_silent) take_turns(world, member);
+    fate->falls_silent = false;
     fs_sim_clear_faults(disk_of(world, member));
     fs_sim_set_capacity(disk_of(world, member), 0);
     fate->restart_at = later(world, chance(world, 1, 3) ? 50 * MILLISECOND : 4 * SECOND);
@@ -229,11 +243,8 @@ static void maybe_cut_power(struct world *world, size_t member, uint64_t operati
     fs_sim_cut_power_after(disk_of(world, member), after);
 }
 
-static void defragment(struct world *world)
+static void defragment_now(struct world *world, size_t member)
 {
-    size_t member = some_member(world);
-    if (!is_up(world, member)) return;
-    maybe_cut_power(world, member, 40);
     world_tell(world, "m%zu defragments", member);
     struct error *error = sim_member_defragment(sim_cluster_member(world->cluster, member));
     if (error == NULL) {
@@ -246,11 +257,22 @@ static void defragment(struct world *world)
     if (!is_up(world, member)) crash(world, member);
 }
 
+static void defragment(struct world *world)
+{
+    size_t member = some_member(world);
+    if (!is_up(world, member)) return;
+    maybe_cut_power(world, member, 40);
+    defragment_now(world, member);
+}
+
 /* Compact everything there is, and fall while that is under way. */
 static void compact_and_crash(struct world *world)
 {
     size_t member = some_member(world);
-    if (!is_up(world, member) || !workload_compact(world->workload, member)) return;
+    if (!is_up(world, member)) return;
+    bool begun = chance(world, 1, 2) ? workload_compact(world->workload, member)
+                                     : workload_delete_and_compact(world->workload, member);
+    if (!begun) return;
     for (size_t i = 0; i < members(world); i++)
         if (is_up(world, i) && chance(world, 1, 2)) crash_soon(world, i, 60 * MILLISECOND);
 }
@@ -314,6 +336,28 @@ static void spoil_links(struct world *world, const struct sim_link *link)
     set_links(world, link);
 }
 
+static void cut_off(struct world *world, size_t member)
+{
+    world_tell(world, "m%zu is cut off", member);
+    for (size_t i = 0; i < members(world); i++)
+        if (i != member) sim_network_cut(sim_cluster_network(world->cluster), i, member, true);
+}
+
+/* For so long that the others may no longer have the entries it lacks. */
+static void leave_behind(struct world *world)
+{
+    size_t member = (size_t)rng_below(&world->faults.rng, members(world));
+    int64_t time = 2 * SECOND + (int64_t)rng_below(&world->faults.rng, 6 * SECOND);
+    if (!is_up(world, member)) return;
+    if (chance(world, 1, 3)) {
+        fate_of(world, member)->down_for = time;
+        crash(world, member);
+        return;
+    }
+    cut_off(world, member);
+    world->faults.heal_network_at = sim_cluster_now(world->cluster) + time;
+}
+
 static void bad_network(struct world *world)
 {
     struct rng *rng = &world->faults.rng;
@@ -372,30 +416,88 @@ static void lose_those_who_know(struct world *world)
     }
 }
 
+/* Nobody hears who leads, and it falls when what it has appended may be on its disk; the last one of a row
+ * falls when it commits. */
+static void leader_falls(struct world *world, size_t member, struct rng *rng)
+{
+    struct faults *faults = &world->faults;
+    struct fate *fate = fate_of(world, member);
+    faults->falls_at_commit = --faults->to_fall == 0;
+    if (faults->falls_at_commit) return;
+    fate->falls_silent = true;
+    fate->down_for = FALLEN_FOR;
+    world_tell(world, "nobody hears m%zu, which leads", member);
+    for (size_t i = 0; i < members(world); i++)
+        if (i != member) sim_network_link(sim_cluster_network(world->cluster), member, i)->cut = true;
+    fate->crash_at =
+        sim_cluster_now(world->cluster) + 5 * MILLISECOND + (int64_t)rng_below(rng, 60 * MILLISECOND);
+    faults->heal_network_at = fate->crash_at;
+}
+
+/* A row of leaders that append and fall, each with what nobody else has (Raft paper, figure 8). */
+static void leaders_fall(struct world *world)
+{
+    struct faults *faults = &world->faults;
+    size_t leader = find_leader(world);
+    if (leader == members(world) || faults->to_fall > 0) return;
+    faults->to_fall = chance(world, 3, 4) ? 3 : 4;
+    faults->fallen = SIM_CLUSTER_MEMBERS_MAX;
+    world_tell(world, "%u leaders are to fall", faults->to_fall);
+    leader_falls(world, leader, &faults->rng);
+}
+
 /* ---- one after the other ---- */
+
+static const struct {
+    void (*make)(struct world *world);
+    int64_t takes; /* until when no other one comes: some are a story */
+} all_faults[] = {
+    {crash_one, 0},
+    {crash_one, 0},
+    {crash_one, 0},
+    {crash_all, 0},
+    {cut_power_soon, 0},
+    {pause_one, 0},
+    {pause_one, 0},
+    {slow_disk, 0},
+    {slow_disk, 0},
+    {partition, 0},
+    {partition, 0},
+    {cut_one_way, 0},
+    {stop_one, 0},
+    {bad_network, 0},
+    {hard_election, 0},
+    {purge_files, 0},
+    {full_disk, 0},
+    {failing_disk, 0},
+    {compact_and_crash, 0},
+    {flip_bit, 0},
+    {defragment, 0},
+    {defragment, 0},
+    {clock_drift, 0},
+    {move_leader, 0},
+    {lose_those_who_know, 0},
+    {leaders_fall, 8 * SECOND},
+    {leaders_fall, 8 * SECOND},
+    {leave_behind, 6 * SECOND},
+};
 
 static void some_fault(struct world *world)
 {
-    static void (*const all[])(struct world * world) = {
-        crash_one,   crash_one,     crash_all,   cut_power_soon, pause_one,    pause_one,
-        slow_disk,   slow_disk,     partition,   partition,      cut_one_way,  stop_one,
-        bad_network, hard_election, purge_files, full_disk,      failing_disk, compact_and_crash,
-        flip_bit,    defragment,    clock_drift, move_leader,    crash_one,    lose_those_who_know,
-    };
     struct faults *faults = &world->faults;
     bool made = plan_begin(world->plan, LINE_FAULTS, faults->number++, &faults->rng);
-    faults->next = later(world, faults->pause_max);
+    bool is_change = faults->membership && chance(world, 1, 5);
+    bool is_flip = !is_change && faults->flips && chance(world, 1, 3);
+    size_t chosen = (size_t)rng_below(&faults->rng, sizeof(all_faults) / sizeof(all_faults[0]));
+    faults->next = later(world, faults->pause_max) + (is_change || is_flip ? 0 : all_faults[chosen].takes);
     if (!made) return;
     faults->count++;
-    if (faults->membership && chance(world, 1, 5)) {
+    if (is_change)
         operator_change(world, &faults->rng);
-        return;
-    }
-    if (faults->flips && chance(world, 1, 3)) {
+    else if (is_flip)
         flip_bit(world);
-        return;
-    }
-    all[rng_below(&faults->rng, sizeof(all) / sizeof(all[0]))](world);
+    else
+        all_faults[chosen].make(world);
 }
 
 /* What a member has promised it must remember: some fall just after they voted, and are back at once. */
@@ -403,10 +505,11 @@ static void doom_voter(struct world *world, size_t member)
 {
     struct faults *faults = &world->faults;
     struct rng rng;
-    if (faults->next == INT64_MAX) return;
+    if (faults->next == INT64_MAX || faults->to_fall > 0) return;
     bool made = plan_begin(world->plan, LINE_VOTES, faults->votes++, &rng);
     if (!made || !rng_chance(&rng, 1, 4)) return;
     fate_of(world, member)->doomed = faults->somebody_doomed = true;
+    fate_of(world, member)->down_for = 1 + (int64_t)rng_below(&rng, 20 * MILLISECOND);
 }
 
 /* A leader that appends and is gone before much comes of it leaves entries of its term behind. */
@@ -414,11 +517,12 @@ static void shorten_reign(struct world *world, size_t member)
 {
     struct faults *faults = &world->faults;
     struct rng rng;
-    uint64_t term = status_of(world, member).hard_state.term;
-    if (!faults->short_reigns || faults->next == INT64_MAX || term <= faults->led_term) return;
-    if (status_of(world, member).soft_state.role != RAFT_LEADER) return;
-    faults->led_term = term;
+    if (!faults->short_reigns && faults->to_fall == 0) return;
     if (!plan_begin(world->plan, LINE_REIGNS, faults->reigns++, &rng)) return;
+    if (faults->to_fall > 0) {
+        leader_falls(world, member, &rng);
+        return;
+    }
     int64_t after = sim_cluster_now(world->cluster) + (int64_t)rng_below(&rng, 300 * MILLISECOND);
     switch (rng_below(&rng, 4)) {
     case 0:
@@ -437,16 +541,77 @@ static void shorten_reign(struct world *world, size_t member)
 }
 
 /* Power is lost when a received database may have its name already and not its place. */
-static void spoil_image(struct world *world, size_t member)
+static void spoil_image(struct world *world, const struct sim_event *event)
 {
     struct faults *faults = &world->faults;
-    struct fate *fate = fate_of(world, member);
+    struct fate *fate = fate_of(world, event->member);
     struct rng rng;
-    if (!faults->flips || faults->next == INT64_MAX) return;
+    if (faults->next == INT64_MAX) return;
     if (!plan_begin(world->plan, LINE_IMAGES, faults->images++, &rng) || !rng_chance(&rng, 1, 2)) return;
     fate->crash_at = sim_cluster_now(world->cluster) + (int64_t)rng_below(&rng, 7 * MILLISECOND);
     fate->flip_seed = rng_next(&rng) | 1;
     faults->somebody_doomed = true; /* not at once: so that what is due next is looked at again */
+    faults->count++;
+}
+
+static void meet_leader(struct world *world, size_t member)
+{
+    struct faults *faults = &world->faults;
+    struct raft_status status = status_of(world, member);
+    if (faults->next == INT64_MAX || status.soft_state.role != RAFT_LEADER) return;
+    if (status.hard_state.term > faults->led_term) {
+        faults->led_term = status.hard_state.term;
+        faults->committed = status.hard_state.commit;
+        shorten_reign(world, member);
+    }
+    if (!faults->falls_at_commit || status.hard_state.term < faults->led_term ||
+        status.hard_state.commit <= faults->committed)
+        return;
+    faults->falls_at_commit = false;
+    fate_of(world, member)->doomed = faults->somebody_doomed = true;
+    fate_of(world, member)->falls_silent = true;
+    fate_of(world, member)->down_for = FALLEN_FOR;
+}
+
+/* A database has come. While it is installed its receiver falls behind again, or one of the two falls. */
+static void disturb_install(struct world *world, const struct sim_event *event)
+{
+    struct faults *faults = &world->faults;
+    struct rng rng;
+    if (faults->next == INT64_MAX) return;
+    if (!plan_begin(world->plan, LINE_IMAGES, faults->images++, &rng)) return;
+    int64_t after = event->at + 1 + (int64_t)rng_below(&rng, 500 * MILLISECOND);
+    switch (rng_below(&rng, 5)) {
+    case 0:
+        fate_of(world, event->peer)->crash_at = after;
+        break;
+    case 1:
+        fate_of(world, event->member)->crash_at = after;
+        break;
+    case 2:
+        fate_of(world, event->peer)->crash_at = after;
+        /* fallthrough */
+    case 3:
+        cut_off(world, event->member);
+        faults->heal_network_at = after + (int64_t)rng_below(&rng, 3 * SECOND);
+        break;
+    default:
+        return;
+    }
+    faults->count++;
+}
+
+/* What is read of a database is as it was at the beginning, whatever becomes of it. */
+static void disturb_reading(struct world *world, size_t member)
+{
+    struct faults *faults = &world->faults;
+    struct fate *fate = fate_of(world, member);
+    struct rng rng;
+    bool read = fate->reads;
+    fate->reads = sim_member_is_reading(sim_cluster_member(world->cluster, member));
+    if (read || !fate->reads || faults->next == INT64_MAX) return;
+    if (!plan_begin(world->plan, LINE_READINGS, faults->readings++, &rng) || !rng_chance(&rng, 1, 4)) return;
+    fate->defragment_at = sim_cluster_now(world->cluster) + (int64_t)rng_below(&rng, 300 * MILLISECOND);
     faults->count++;
 }
 
@@ -460,7 +625,6 @@ static void strike_the_doomed(struct world *world)
         fate->doomed = false;
         if (!is_up(world, i)) continue;
         crash(world, i);
-        fate->restart_at = later(world, 20 * MILLISECOND);
         world->faults.count++;
     }
 }
@@ -469,8 +633,12 @@ void faults_event(struct world *world, const struct sim_event *event)
 {
     if (event->kind == SIM_EVENT_SEND && event->message->type == RAFT_VOTE_RESP)
         doom_voter(world, event->member);
-    if (event->kind == SIM_EVENT_RUN) shorten_reign(world, event->member);
-    if (event->kind == SIM_EVENT_RECEIVE && event->text == NULL) spoil_image(world, event->member);
+    if (event->kind == SIM_EVENT_RUN) {
+        meet_leader(world, event->member);
+        disturb_reading(world, event->member);
+    }
+    if (event->kind == SIM_EVENT_RECEIVE && event->text == NULL)
+        (world->faults.flips ? spoil_image : disturb_install)(world, event);
     if (event->kind != SIM_EVENT_FAIL) return;
     struct fate *fate = fate_of(world, event->member);
     if (!fate->may_fail) world_give_up(world, "m%zu fails: %s", event->member, event->text);
@@ -516,6 +684,10 @@ static void mend(struct world *world)
     for (size_t i = 0; i < members(world); i++) {
         struct fate *fate = fate_of(world, i);
         if (fate->heal_disk_at <= now) heal_disk(world, i);
+        if (fate->defragment_at <= now) {
+            fate->defragment_at = INT64_MAX;
+            if (is_up(world, i)) defragment_now(world, i);
+        }
         if (fate->crash_at <= now) {
             fate->crash_at = INT64_MAX;
             if (is_up(world, i)) crash(world, i);
@@ -542,13 +714,16 @@ void faults_init(struct world *world, struct rng *rng)
     struct faults *faults = &world->faults;
     faults->rng = *rng;
     faults->heal_network_at = INT64_MAX;
-    faults->pause_max = chance(world, 1, 3) ? SECOND : 3 * SECOND;
+    faults->fallen = SIM_CLUSTER_MEMBERS_MAX;
+    static const int64_t pauses[] = {SECOND, SECOND, 3 * SECOND, 3 * SECOND, 6 * SECOND};
+    faults->pause_max = pauses[rng_below(rng, sizeof(pauses) / sizeof(pauses[0]))];
     faults->short_reigns = chance(world, 1, 3);
     for (size_t i = 0; i < SIM_CLUSTER_MEMBERS_MAX; i++)
         faults->fates[i] = (struct fate){.restart_at = i < members(world) ? later(world, SECOND) : INT64_MAX,
                                          .resume_at = INT64_MAX,
                                          .heal_disk_at = INT64_MAX,
-                                         .crash_at = INT64_MAX};
+                                         .crash_at = INT64_MAX,
+                                         .defragment_at = INT64_MAX};
     faults->next = later(world, 5 * SECOND);
     /* The others are as they are without: seeds that are known to wake a planted bug go on doing so. */
     faults->membership = world->plan->seed % 10 == 7 || world->plan->seed % 10 == 9;
@@ -561,7 +736,8 @@ int64_t faults_next(const struct world *world)
     int64_t next = faults->next < faults->heal_network_at ? faults->next : faults->heal_network_at;
     for (size_t i = 0; i < SIM_CLUSTER_MEMBERS_MAX; i++) {
         const struct fate *fate = &faults->fates[i];
-        const int64_t due[] = {fate->restart_at, fate->resume_at, fate->heal_disk_at, fate->crash_at};
+        const int64_t due[] = {fate->restart_at, fate->resume_at, fate->heal_disk_at, fate->crash_at,
+                               fate->defragment_at};
         for (size_t k = 0; k < sizeof(due) / sizeof(due[0]); k++)
             if (due[k] < next) next = due[k];
     }
@@ -583,11 +759,14 @@ void faults_end(struct world *world)
     world->faults.next = INT64_MAX;
     world->faults.heal_network_at = now;
     operator_end(world);
+    world->faults.to_fall = 0;
+    world->faults.falls_at_commit = false;
     for (size_t i = 0; i < members(world); i++) {
         struct fate *fate = fate_of(world, i);
         if (fate->may_fail && is_up(world, i)) crash(world, i);
+        fate->falls_silent = false;
         fate->resume_at = fate->heal_disk_at = now;
-        fate->crash_at = INT64_MAX;
+        fate->crash_at = fate->defragment_at = INT64_MAX;
         if (!is_up(world, i) && !operator_has_removed(world, i)) fate->restart_at = now;
     }
     mend(world);

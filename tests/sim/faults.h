@@ -1,14 +1,17 @@
 /* faults: what goes wrong in a simulated cluster, and how it is mended.
  *
  *   network      loss, duplication, reordering, delay; partitions into two sides, with a bridge between
- *                them, in one direction only
+ *                them, in one direction only; one cut off until it needs a database; what was being sent
+ *                lost with the power
  *   members      killed, cut from power (with loss of what was not synced, in whole sectors or not at
- *                all), in the middle of a disk operation, just after a vote, all at once; stopped in order;
- *                paused, with or without their clock; leadership moved
+ *                all), in the middle of a disk operation, just after a vote, all at once, leaders one after
+ *                the other; stopped in order; paused, with or without their clock; leadership moved
  *   disks        slow; full; failing operations; flipped bits (flips.h)
  *   membership   changes (operator.h)
  *   time         clocks that run at different rates
- *   moments      compaction, defragmentation and removal of old files, often with a power cut right after
+ *   moments      compaction (also of all there ever was), defragmentation (also of a database that is being
+ *                sent) and removal of old files, often with a power cut right after; databases sent and
+ *                installed while members fall
  */
 #ifndef TESTS_SIM_FAULTS_H
 #define TESTS_SIM_FAULTS_H
@@ -26,9 +29,11 @@ struct fault_counts {
 
 /* What is in store for a member. INT64_MAX: nothing. */
 struct fate {
-    int64_t restart_at, resume_at, heal_disk_at, crash_at;
+    int64_t restart_at, resume_at, heal_disk_at, crash_at, defragment_at;
     bool may_fail;      /* by a fault of its disk */
-    bool doomed;        /* falls as soon as it has voted */
+    bool doomed;        /* falls at once: it has voted, or committed */
+    bool reads;         /* its database, for another member, when it was last seen */
+    bool falls_silent;  /* its next fall is a loss of power that nothing it was sending survives */
     int64_t down_for;   /* how long it stays down after the next crash; 0: some time */
     uint64_t flip_seed; /* a bit of its disk turns while it is down; 0: none */
 };
@@ -41,9 +46,13 @@ struct faults {
     int64_t pause_max; /* between two */
     bool membership;   /* changes as well */
     bool flips;        /* many, and anywhere on a disk */
-    uint32_t number, votes, reigns, images;
-    bool short_reigns; /* who becomes leader falls, or is not heard, soon after */
-    uint64_t led_term; /* the highest that anybody was seen to lead */
+    uint32_t number, votes, reigns, images, readings;
+    bool short_reigns;    /* who becomes leader falls, or is not heard, soon after */
+    uint64_t led_term;    /* the highest that anybody was seen to lead */
+    uint64_t committed;   /* by that leader when it began */
+    unsigned to_fall;     /* so many leaders from then on, one after the other */
+    size_t fallen;        /* the last of those; SIM_CLUSTER_MEMBERS_MAX: none */
+    bool falls_at_commit; /* whoever leads, when it has committed more than it began with */
     bool somebody_doomed;
     uint64_t count;
     struct fault_counts counts;

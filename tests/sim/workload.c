@@ -431,6 +431,21 @@ bool workload_compact(struct workload *workload, size_t member)
     return true;
 }
 
+bool workload_delete_and_compact(struct workload *workload, size_t member)
+{
+    struct actor *deleter = &workload->actors[DELETER], *compactor = &workload->actors[COMPACTOR];
+    if (deleter->busy || compactor->busy) return false;
+    arena_reset(deleter->arena);
+    arena_reset(compactor->arena);
+    Etcdserverpb__DeleteRangeRequest *request =
+        (void *)message_new(&etcdserverpb__delete_range_request__descriptor, deleter->arena);
+    request->key = message_binary(BYTES_LITERAL("k"));
+    request->range_end = message_binary(BYTES_LITERAL("l"));
+    actor_submit(deleter, member, NODE_DELETE_RANGE, &request->base, true);
+    actor_compact(compactor, member, sim_model_revision(sim_checker_model(workload->checker)) + 1, true);
+    return true;
+}
+
 void workload_move_leader(struct workload *workload, uint64_t chosen)
 {
     struct actor *actor = &workload->actors[MOVER];

@@ -39,6 +39,8 @@ void workload_check_watchers(struct workload *workload);
 
 /* For faults: compacts all there is, through this member; false: such a request is under way. */
 bool workload_compact(struct workload *workload, size_t member);
+/* The same after everything was deleted, at just that revision if nobody else writes meanwhile. */
+bool workload_delete_and_compact(struct workload *workload, size_t member);
 /* Asks the leader, if there is one, to hand over to some member. */
 void workload_move_leader(struct workload *workload, uint64_t chosen);
 

@@ -17,13 +17,14 @@ enum {
     HOLDERS = 4,
     ANSWERING = SIM_CLUSTER_MEMBERS_MAX * 2, /* calls of workload_ask_all */
     COMPACTOR = CLIENTS + HOLDERS + ANSWERING,
+    DELETER,
     MOVER,
     ACTORS,
     OPERATOR = ACTORS, /* has no line of the plan: the faults decide */
     FOLLOWERS = 6,
     FOLLOWER_WATCHERS = 3,
     KEYS = 14,
-    LINE_ACTORS = 3, /* of the plan */
+    LINE_ACTORS = 5, /* of the plan */
     LINE_FOLLOWERS = LINE_ACTORS + ACTORS,
 };
 

@@ -169,10 +169,30 @@ static void choose_limits(struct world *world, struct rng *rng)
     world->limits.compaction_rows = 8 + rng_below(rng, 40);
     world->limits.compaction_pause = (int64_t)rng_below(rng, 10 * MILLISECOND);
     world->limits.range_slice = 1 + rng_below(rng, 20);
+    /* Entries go one by one, so that others have a part of what a leader has. */
+    if (rng_chance(rng, 1, 2)) world->limits.max_message_bytes = rng_below(rng, 300);
+    /* Members that are behind are sent databases, some while they install one. */
+    world->limits.log_compact_step = 1 + rng_below(rng, 40);
+    if (rng_chance(rng, 1, 3)) world->limits.log_memory_bytes = 500 + rng_below(rng, 10000);
+}
+
+static void tell_options(const struct world *world, const struct sim_cluster_options *options)
+{
+    const struct node_limits *limits = &world->limits;
+    world_tell(
+        world,
+        "%zu members keep %llu entries or %llu bytes, look every %llu entries, send %llu bytes at once",
+        options->members, (unsigned long long)options->catch_up_entries,
+        (unsigned long long)limits->log_memory_bytes, (unsigned long long)limits->log_compact_step,
+        (unsigned long long)limits->max_message_bytes);
+    world_tell(world, "databases take %lld ms to be read and %lld ms to be installed",
+               (long long)(options->read_time / MILLISECOND),
+               (long long)(options->install_time / MILLISECOND));
 }
 
 static void set_up(struct world *world, struct plan *plan)
 {
+    static const uint64_t keep_most[] = {0, 1, 2, 5, 10, 10, 20, 60};
     static const size_t sizes[] = {3, 3, 3, 5, 3, 1, 4, 2, 3, 1, 7};
     struct rng rng;
     *world = (struct world){.plan = plan};
@@ -184,13 +204,15 @@ static void set_up(struct world *world, struct plan *plan)
         .members = sizes[plan->seed % (sizeof(sizes) / sizeof(sizes[0]))],
         .link = world->faults.link,
         .snapshot_count = 20 + rng_below(&rng, 300),
-        .catch_up_entries = rng_chance(&rng, 1, 5) ? 0 : 1 + rng_below(&rng, 60),
+        .catch_up_entries = keep_most[rng_below(&rng, sizeof(keep_most) / sizeof(keep_most[0]))],
         .wal_segment_size = 16384 + rng_below(&rng, 200000),
         .backend_batch_limit = 1 + rng_below(&rng, 300),
         .lease_checkpoint_interval = rng_chance(&rng, 1, 3) ? (int64_t)rng_below(&rng, 3 * SECOND) : 0,
         .limits = &world->limits,
         .watch_progress_interval = rng_chance(&rng, 1, 2) ? SECOND : 0,
         .write_time = MILLISECOND,
+        .read_time = rng_chance(&rng, 1, 2) ? (int64_t)rng_below(&rng, SECOND) : 0,
+        .install_time = rng_chance(&rng, 1, 2) ? (int64_t)rng_below(&rng, 2 * SECOND) : 0,
         .logger = &log_discard,
         .on_reply = on_reply,
         .on_watch = on_watch,
@@ -198,6 +220,7 @@ static void set_up(struct world *world, struct plan *plan)
         .context = world,
     };
     world->cluster = sim_cluster_new(&options);
+    tell_options(world, &options);
     world->operator.founders = options.members;
     world->checker = sim_checker_new(world->cluster);
     world->workload = workload_new(world, &rng);

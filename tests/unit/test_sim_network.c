@@ -107,6 +107,21 @@ static void a_cut_link_tells_the_sender_and_keeps_what_is_on_its_way(void **stat
     sim_network_free(network);
 }
 
+static void what_a_place_without_power_was_sending_is_lost(void **state)
+{
+    (void)state;
+    struct sim_network *network = network_of(6, &(const struct sim_link){.jitter = 100});
+    struct raft_message message = {.type = RAFT_APP, .from = 3, .to = 2, .term = 1};
+    size_t out_of_order;
+    for (uint64_t i = 1; i <= SENT; i++) send(network, RAFT_APP, i, 0);
+    assert_int_equal(sim_network_send(network, 2, FIRST_TO, &message, 0), SIM_SENT);
+    sim_network_lose(network, 0);
+    assert_int_equal(take_all(network, &out_of_order), 1);
+    send(network, RAFT_APP, 1, 0);
+    assert_int_equal(take_all(network, &out_of_order), 1);
+    sim_network_free(network);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +130,7 @@ int main(void)
         cmocka_unit_test(lossy_links_lose_about_as_many_as_they_are_told),
         cmocka_unit_test(messages_are_duplicated_but_proposals_are_not),
         cmocka_unit_test(a_cut_link_tells_the_sender_and_keeps_what_is_on_its_way),
+        cmocka_unit_test(what_a_place_without_power_was_sending_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
