@@ -1,5 +1,7 @@
 #!/bin/sh
+set -e
 # Every known bug is found by the simulator (tests/sim/planted/run), each once.
-simulator=$PWD/tests/sim/planted-simulator
-srcdir=$(cd "$(dirname "$0")/../../.." && pwd)
-SOURCE=$srcdir HINTS=$srcdir/tests/sim/planted/seeds exec "$srcdir/tests/sim/planted/run" "$simulator" 1000 1 "$(nproc)"
+here=$(cd "$(dirname "$0")" && pwd)
+HINTS=$here/seeds "$here/run" "$PWD/tests/sim/planted-simulator" "$here" 1000 1 "$(nproc)"
+here=$here/../planted_auth
+HINTS=$here/seeds exec "$here/../planted/run" "$PWD/tests/sim/planted-auth-simulator" "$here" 100 1 "$(nproc)"
