@@ -58,8 +58,8 @@ class Probe:
                 times.append(1000 * (time.monotonic() - begun))
         return there, back
 
-    def arrived(self, count, pause, patience):
-        """Which of so many, sent one after the other, arrive, none of them more seconds after the one before."""
+    def arrived(self, count, pause, patience, limit=LIMIT):
+        """Which of so many, sent one after the other for at most so many seconds, arrive: until none has for so long."""
         self.other.settimeout(patience)
         seen = []
 
@@ -71,7 +71,10 @@ class Probe:
                 pass
         collector = threading.Thread(target=collect)
         collector.start()
+        until = time.monotonic() + limit
         for number in range(count):
+            if time.monotonic() > until:
+                break
             self.one.sendto(b"%d" % number, self.other.getsockname())
             time.sleep(pause)
         collector.join()
@@ -113,8 +116,8 @@ def links_are_as_told(scratch):
         one.delay(0, loss=20, ways=1)
         arrived = len(probe.arrived(400, 0.0005, patience=0.5))
         expect(260 <= arrived <= 370, f"of 400 datagrams, 20 % of them to be lost, {arrived} arrived")
-        one.delay(1000, ways=1)
-        seen = probe.arrived(network.UNDER_WAY + 1000, 0, patience=1.5)
+        one.delay(2000, ways=1)
+        seen = probe.arrived(network.UNDER_WAY + 1000, 0, patience=2.5, limit=1)  # the last one goes before the first arrives
         expect(len(seen) <= network.UNDER_WAY, f"{len(seen)} were under way at a time")
         expect(seen == sorted(seen) and len(seen) > 100, f"of {network.UNDER_WAY + 1000} in a row came {len(seen)}: {seen[:20]}")
     print(f"links are as told ({net.slow.kind}): {', '.join(f'{value:.1f}' for value in found)} ms, jitter {min(there):.1f} to "
