@@ -175,7 +175,9 @@ static struct error *build_raft(struct node *node)
         .seed = rng_next(&node->rng),
         .logger = &node->raft_logger,
     };
-    if (backend_consistent_index(node->backend) > 0 && cluster_member_count(node->cluster) > 0) {
+    /* Also when there is no index yet: etcd 3.4 writes it with keys alone, and so leaves members that its log
+     * adds again. The rows never hold a change that is not committed. */
+    if (cluster_member_count(node->cluster) > 0) {
         cluster_conf_state(node->cluster, &node->log->snapshot.conf_state);
         node->removed = cluster_is_removed(node->cluster, node->config.member_id);
     }
