@@ -728,6 +728,8 @@ void faults_init(struct world *world, struct rng *rng)
     /* The others are as they are without: seeds that are known to wake a planted bug go on doing so. */
     faults->membership = world->plan->seed % 10 == 7 || world->plan->seed % 10 == 9;
     faults->flips = world->plan->seed % 10 == 5;
+    /* Most bits are of no consequence. */
+    if (faults->flips) faults->pause_max = SECOND / 2;
 }
 
 int64_t faults_next(const struct world *world)
