@@ -54,15 +54,10 @@ bool row_hasher_ready(struct row_hasher *hasher, const struct mvcc_index *index,
     return hasher->kept.decided;
 }
 
-bool row_hasher_asks(const struct row_hasher *hasher, const struct mvcc_row *row)
-{
-    return row->revision.main <= hasher->compact_revision && hasher->kept.any;
-}
-
 void row_hasher_add(struct row_hasher *hasher, const struct mvcc_row *row, bool kept)
 {
     assert(hasher->kept.decided && row->revision.main <= hasher->revision);
-    if (row_hasher_asks(hasher, row) && !kept) return;
+    if (row->revision.main <= hasher->compact_revision && hasher->kept.any && !kept) return;
     /* Older releases removed a tombstone at the compact revision: hashes shall not tell. */
     if (row->revision.main == hasher->compact_revision && row->deleted) return;
     struct mvcc_row_key key = mvcc_row_key_of(row->revision, row->deleted);
@@ -130,12 +125,21 @@ enum mvcc_status mvcc_hash_begin(struct mvcc_store *store, int64_t revision, str
     return MVCC_OK;
 }
 
+/* Whether a row at or below the compact revision counts. When nothing at all is kept at the revision, etcd
+ * takes every row that is there: those that the compaction leaves, when it is over. What it has yet to remove
+ * shall not tell here, either: members that are not equally far would be taken for corrupt. */
+static bool is_left(const struct mvcc_hash_job *job, const struct mvcc_row *row)
+{
+    const struct row_hasher *hasher = &job->hasher;
+    int64_t at = hasher->kept.any ? hasher->revision : hasher->compact_revision;
+    return mvcc_index_keeps(job->store->index, row->key, row->revision, at, false);
+}
+
 static bool visit_hashed(void *context, const struct mvcc_row *row)
 {
     struct mvcc_hash_job *job = context;
-    bool kept = row_hasher_asks(&job->hasher, row) &&
-                mvcc_index_keeps(job->store->index, row->key, row->revision, job->hasher.revision, false);
-    row_hasher_add(&job->hasher, row, kept);
+    if (row->revision.main > job->hasher.compact_revision || is_left(job, row))
+        row_hasher_add(&job->hasher, row, true);
     job->next = (struct mvcc_revision){row->revision.main, row->revision.sub + 1};
     return --job->left > 0;
 }

@@ -62,8 +62,8 @@ void row_hasher_init(struct row_hasher *hasher, int64_t revision, int64_t compac
 void row_hasher_deinit(struct row_hasher *hasher);
 /* True when rows may be added; looks at up to `limit` keys to get there. */
 bool row_hasher_ready(struct row_hasher *hasher, const struct mvcc_index *index, size_t limit);
-/* Whether row_hasher_add needs to be told if the row is kept at the hasher's revision (mvcc_index_keeps). */
-bool row_hasher_asks(const struct row_hasher *hasher, const struct mvcc_row *row);
+/* kept: whether the row is kept at the hasher's revision (mvcc_index_keeps); asked of those at or below its
+ * compact revision when anything is. */
 void row_hasher_add(struct row_hasher *hasher, const struct mvcc_row *row, bool kept);
 
 void mvcc_remember_hash(struct mvcc_store *store, const struct mvcc_hash *hash);
